@@ -1,0 +1,47 @@
+//! Bytes from outside as text that can be printed: in a log line, on a terminal, in an error.
+
+/// The bytes as text that cannot harm a terminal or forge a line: control characters and bytes that
+/// are not UTF-8 as `\xHH`, a backslash doubled.
+pub fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => text.push_str("\\\\"),
+                c if c.is_control() || is_invisible(c) => {
+                    let mut buffer = [0; 4];
+                    push_hex(&mut text, c.encode_utf8(&mut buffer).as_bytes());
+                }
+                c => text.push(c),
+            }
+        }
+        push_hex(&mut text, chunk.invalid());
+    }
+    text
+}
+
+/// Characters that reorder or hide the text around them (Unicode's bidirectional controls, zero
+/// width, line and paragraph separators).
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        text.push_str(&format!("\\x{byte:02x}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_moves_a_cursor_or_ends_a_line_survives() {
+        assert_eq!(escaped(b"a b\xc3\xa9"), "a b\u{e9}");
+        assert_eq!(escaped(b"a\nb\x1b[2J\\"), "a\\x0ab\\x1b[2J\\\\");
+        assert_eq!(escaped(b"\xff\x7f"), "\\xff\\x7f");
+        assert_eq!(escaped("\u{202e}".as_bytes()), "\\xe2\\x80\\xae");
+        assert_eq!(escaped("\u{85}".as_bytes()), "\\xc2\\x85");
+    }
+}

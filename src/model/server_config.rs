@@ -1,0 +1,110 @@
+//! `/etc/byteback/server.toml`: every key is optional, an unknown one is an error.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::span::Span;
+
+/// How the server behaves. Without a file all of it is as in [`ServerConfig::default`].
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "snake_case")]
+pub struct ServerConfig {
+    /// The rsync that the gate starts, by absolute path.
+    pub rsync: PathBuf,
+    /// At most one snapshot of a client in this time.
+    pub snapshot_interval: Span,
+    /// No snapshot younger than this is ever pruned.
+    pub min_age: Span,
+    /// rsync's I/O timeout for clients that ask for none.
+    pub io_timeout: Span,
+    /// What the gate insists on before it starts rsync.
+    pub confinement: Confinement,
+    /// Where the verdicts go.
+    pub log: LogTarget,
+}
+
+/// What must hold rsync back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confinement {
+    /// Landlock and seccomp; a kernel without them makes the gate refuse.
+    Kernel,
+    /// What the kernel offers; with nothing of it, the checked arguments and fake-super alone.
+    ArgumentsOnly,
+}
+
+/// Where a server program writes its log when no terminal is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogTarget {
+    /// syslog or the journal through `/dev/log`; the file when nobody listens there.
+    Syslog,
+    /// `STORE/.byteback/log`.
+    File,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            rsync: PathBuf::from("/usr/bin/rsync"),
+            snapshot_interval: Span::hours(6),
+            min_age: Span::days(7),
+            io_timeout: Span::seconds(10_800),
+            confinement: Confinement::Kernel,
+            log: LogTarget::Syslog,
+        }
+    }
+}
+
+impl ServerConfig {
+    /// Parses a file's text.
+    ///
+    /// # Errors
+    /// One sentence that names line and key, without the file's name.
+    pub fn from_toml(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|error| sentence(text, &error))?;
+        if !config.rsync.is_absolute() {
+            return Err("key rsync: a program is named by its absolute path".to_owned());
+        }
+        Ok(config)
+    }
+}
+
+/// `line 3: unknown field ...` from an error of the toml crate.
+fn sentence(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    format!("line {line}: {}", error.message().replace('\n', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(ServerConfig::from_toml("").unwrap(), ServerConfig::default());
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = "rsync = '/opt/rsync'\nsnapshot_interval = '1h'\nmin_age = 0\nio_timeout = '5m'\n\
+                    confinement = 'arguments-only'\nlog = 'file'\n";
+        let config = ServerConfig::from_toml(text).unwrap();
+        assert_eq!(config.rsync, PathBuf::from("/opt/rsync"));
+        assert_eq!(config.snapshot_interval, Span::hours(1));
+        assert_eq!(config.min_age, Span::seconds(0));
+        assert_eq!(config.io_timeout, Span::seconds(300));
+        assert_eq!(config.confinement, Confinement::ArgumentsOnly);
+        assert_eq!(config.log, LogTarget::File);
+    }
+
+    #[test]
+    fn errors_name_line_and_key() {
+        let unknown = ServerConfig::from_toml("\n\nmin_agee = '7d'\n").unwrap_err();
+        assert!(unknown.starts_with("line 3: ") && unknown.contains("min_agee"), "{unknown}");
+        let relative = ServerConfig::from_toml("rsync = 'rsync'").unwrap_err();
+        assert!(relative.contains("rsync"), "{relative}");
+        assert!(ServerConfig::from_toml("min_age = 'soon'").unwrap_err().contains("line 1"));
+    }
+}

@@ -1,0 +1,69 @@
+//! Small files that must never be seen half written.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// Replaces `path` by `content`: a temporary file beside it, written, flushed to the disk, renamed,
+/// and the directory flushed too. After a crash there is the old file or the new one.
+///
+/// # Errors
+/// When any of these steps fails; the old file is then untouched.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let directory = path.parent().context("a file without a directory")?;
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+        file.write_all(content)?;
+        file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        File::open(directory)?.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The file's bytes; `None` when there is no such file.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Opens a file for appending, made with this mode if it is not there.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn append(path: &Path, mode: u32) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(mode).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_with_its_mode() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state");
+        assert_eq!(read_optional(&path).unwrap(), None);
+        replace(&path, b"one", 0o600).unwrap();
+        replace(&path, b"two", 0o640).unwrap();
+        assert_eq!(read_optional(&path).unwrap().unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_failed_write_names_the_file() {
+        let error = replace(Path::new("/nonexistent/x/state"), b"", 0o600).unwrap_err();
+        assert!(format!("{error:#}").contains("/nonexistent/x/state"));
+    }
+}

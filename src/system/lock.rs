@@ -1,0 +1,109 @@
+//! Kernel locks (flock(2)): they end with the process that holds them, however it ends.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+/// A lock that is held until this value is dropped and every child that inherited it has ended.
+#[derive(Debug)]
+pub struct Lock(Flock<File>);
+
+/// What became of the wish to lock.
+#[derive(Debug)]
+pub enum Locking {
+    /// It is ours.
+    Held(Lock),
+    /// Somebody else has it; the process, where the kernel tells.
+    TakenBy(Option<i32>),
+}
+
+impl Lock {
+    /// The open file behind the lock, for a child that shall hold it too.
+    pub fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+/// Takes the lock on `path` (made, mode 0600, if it is not there) without waiting.
+///
+/// # Errors
+/// When the file cannot be opened or the kernel refuses for another reason than "taken".
+pub fn try_exclusive(path: &Path) -> Result<Locking> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(path)
+        .with_context(|| format!("cannot open the lock {}", path.display()))?;
+    lock_open_file(file, path)
+}
+
+/// The same for a directory that is there already: nothing is written.
+///
+/// # Errors
+/// As for [`try_exclusive`].
+pub fn try_directory(path: &Path) -> Result<Locking> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    lock_open_file(file, path)
+}
+
+/// Tries again until the lock is free or `patience` is over.
+///
+/// # Errors
+/// As for [`try_exclusive`].
+pub fn wait_exclusive(path: &Path, patience: Duration) -> Result<Locking> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match try_exclusive(path)? {
+            Locking::TakenBy(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
+            outcome => return Ok(outcome),
+        }
+    }
+}
+
+fn lock_open_file(file: File, path: &Path) -> Result<Locking> {
+    let inode = file.metadata().with_context(|| format!("cannot stat {}", path.display()))?.ino();
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Locking::Held(Lock(lock))),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(Locking::TakenBy(holder(inode))),
+        Err((_, errno)) => Err(errno).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+/// The process that holds a flock on this inode, from /proc/locks (proc(5)). The device is not
+/// compared: btrfs shows another number there than stat(2) does.
+fn holder(inode: u64) -> Option<i32> {
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let is_flock = words.by_ref().nth(1) == Some("FLOCK");
+        let pid: i32 = words.nth(2)?.parse().ok()?;
+        let file = words.next()?;
+        (is_flock && pid > 0 && file.rsplit(':').next()?.parse() == Ok(inode)).then_some(pid)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_taker_is_told_who_holds_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let Locking::Held(first) = try_exclusive(&path).unwrap() else { panic!("a free lock was refused") };
+        let Locking::TakenBy(pid) = try_exclusive(&path).unwrap() else { panic!("taken twice") };
+        assert_eq!(pid, i32::try_from(std::process::id()).ok());
+        drop(first);
+        assert!(matches!(try_exclusive(&path).unwrap(), Locking::Held(_)));
+    }
+}

@@ -1,0 +1,19 @@
+//! The only door to the machine: files, processes, ssh, kernel interfaces, clock, environment, log.
+//! It knows how things are done, never whether they should be.
+
+pub mod account;
+pub mod clock;
+pub mod confine;
+pub mod console;
+pub mod environment;
+pub mod files;
+pub mod fork;
+pub mod hooks;
+pub mod ioctl;
+pub mod lock;
+pub mod log;
+pub mod mounts;
+pub mod process;
+pub mod progress;
+pub mod signals;
+pub mod ssh;
