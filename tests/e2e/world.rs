@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::unistd::Pid;
 
 use crate::run::{Ran, program, run, start, tool, wait_until};
 
@@ -145,11 +146,15 @@ impl World {
         )
     }
 
-    fn stop_sshd(&mut self) {
+    pub fn stop_sshd(&mut self) {
         if let Some(mut sshd) = self.sshd.take() {
             sshd.kill().unwrap();
             sshd.wait().unwrap();
         }
+    }
+
+    pub fn sshd_pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.sshd.as_ref().unwrap().id()).unwrap())
     }
 
     pub fn sshd_log(&self) -> String {
