@@ -158,7 +158,11 @@ fn hooks_run_in_order_around_the_copy() {
     let client = Client::enrolled(&world, "web1");
     let note: PathBuf = world.clients.join("notes");
     let note = note.display();
-    hook(&client, "pre-backup.d/20-dump", &format!("echo dump >>{note}; echo dumped >{}/dump", client.tree.display()));
+    hook(
+        &client,
+        "pre-backup.d/20-dump",
+        &format!("echo dump >>{note}; echo dumped >{}/dump", client.tree.display()),
+    );
     hook(&client, "pre-backup.d/10-first", &format!("echo first >>{note}"));
     hook(&client, "pre-backup.d/ignored.dpkg-old", &format!("echo never >>{note}"));
     hook(&client, "post-backup.d/report", &format!("echo report >>{note}"));
@@ -257,7 +261,8 @@ fn without_a_terminal_there_are_lines_and_no_bars() {
     torture::many_small_files(&client.tree, 200);
     let ran = client.backup().must(0);
     assert!(!ran.all().contains(['\r', '\u{1b}']), "{}", ran.story());
-    let shown = tool("script", ["--quiet", "--return", "--command", &shell(&client.backup_command()), "/dev/null"]);
+    let shown =
+        tool("script", ["--quiet", "--return", "--command", &shell(&client.backup_command()), "/dev/null"]);
     assert!(shown.contains('\r') || shown.contains('\u{1b}'), "a bar on a terminal: {shown}");
 }
 

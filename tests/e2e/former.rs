@@ -95,13 +95,18 @@ fn a_former_client_lists_its_files() {
     night(&client);
     let (snapshot, tree) = (&world.snapshots("old1")[0], client.tree.to_str().unwrap());
     for (which, flags) in [("*", ""), (snapshot.as_str(), ""), ("*", " --all"), ("*", " --all --verbose")] {
-        let listed = client.send(format!("byteback-receive --snapshot {which} --list{flags} {tree}/etc/*")).must(0);
+        let listed =
+            client.send(format!("byteback-receive --snapshot {which} --list{flags} {tree}/etc/*")).must(0);
         let text = listed.text();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("snapshot") && lines[1].starts_with("---"), "{text}");
-        let passwd = lines.iter().find(|line| line.ends_with("etc/passwd")).unwrap_or_else(|| panic!("{text}"));
+        let passwd =
+            lines.iter().find(|line| line.ends_with("etc/passwd")).unwrap_or_else(|| panic!("{text}"));
         assert!(passwd.starts_with(snapshot.as_str()) || passwd.starts_with("current"), "{passwd}");
-        assert!(passwd.contains("-rw-r--r--") && passwd.contains("1234") && passwd.contains("4321"), "{passwd}");
+        assert!(
+            passwd.contains("-rw-r--r--") && passwd.contains("1234") && passwd.contains("4321"),
+            "{passwd}"
+        );
         assert!(text.contains("etc/link -> passwd"), "{text}");
     }
     let spaces = format!("byteback-receive --snapshot * --list {tree}/etc/a=20file=20with=20spaces");

@@ -188,7 +188,11 @@ fn children(parent: Pid) -> Vec<Pid> {
     let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else { return Vec::new() };
     let list = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).unwrap_or_default();
     let lists: Vec<String> = threads.flatten().map(list).collect();
-    lists.iter().flat_map(|list| list.split_whitespace()).map(|pid| Pid::from_raw(pid.parse().unwrap())).collect()
+    lists
+        .iter()
+        .flat_map(|list| list.split_whitespace())
+        .map(|pid| Pid::from_raw(pid.parse().unwrap()))
+        .collect()
 }
 
 /// Whether the process is there and no zombie.

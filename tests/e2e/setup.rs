@@ -68,7 +68,11 @@ fn an_account_that_cannot_log_in_is_named() {
     let world = World::new("locked");
     tool("usermod", ["--password", "!", &world.user]);
     let ran = world.setup_server("1G");
-    assert!(ran.all().contains("lock"), "a locked password refuses keys where sshd runs without PAM: {}", ran.story());
+    assert!(
+        ran.all().contains("lock"),
+        "a locked password refuses keys where sshd runs without PAM: {}",
+        ran.story()
+    );
 }
 
 #[test]
@@ -176,8 +180,12 @@ fn neither_a_bad_name_nor_what_is_not_one_key_gets_into_the_key_file() {
 fn the_key_file_keeps_foreign_lines_byte_for_byte() {
     let world = World::new("foreign-lines");
     let admin = fs::read(world.admin_key.with_extension("pub")).unwrap();
-    let mut content = b"# kept by hand\n\n  \t\nnot a key at all\r\nfrom=\"10.0.0.1\" ssh-rsa AAAAbroken\n\xff\xfe\n".to_vec();
-    content.extend_from_slice(b"environment=\"BYTEBACK_HOST=old\",command=\"byteback-receive\" ssh-rsa AAAAB3Nz old\n");
+    let mut content =
+        b"# kept by hand\n\n  \t\nnot a key at all\r\nfrom=\"10.0.0.1\" ssh-rsa AAAAbroken\n\xff\xfe\n"
+            .to_vec();
+    content.extend_from_slice(
+        b"environment=\"BYTEBACK_HOST=old\",command=\"byteback-receive\" ssh-rsa AAAAB3Nz old\n",
+    );
     content.extend_from_slice(admin.trim_ascii_end()); // the last line lacks its end
     fs::write(world.authorized_keys(), &content).unwrap();
     let mode = fs::metadata(world.authorized_keys()).unwrap().permissions().mode();

@@ -104,11 +104,62 @@ fn special_files(dir: &Path) {
 fn strange_names(dir: &Path) {
     fs::create_dir(dir).unwrap();
     let mut names: Vec<OsString> = [
-        " ", " leading", "trailing ", "two  spaces", "tab\there", "new\nline", "\nfirst", "last\n", "carriage\rreturn",
-        "'", "\"", "`id`", "$HOME", "$(reboot)", "*", "**", "?", "[a-z]", "{a,b}", "\\", "\\\\", "back\\slash", "~", "~root",
-        "-", "-rf", "--delete", "--", "#comment", ";", "&", "|", "<", ">", "!", "%", "%s", "=20", "a:b", "host:", "::",
-        "...", ".hidden", "current", ".rsync-filter", "user.rsync.%stat", "\u{1b}[31mred", "\u{7f}", "ünïcödé", "日本語",
-        "e\u{301}", "\u{202e}reversed", "😀", "+ include", "- exclude", "2026-11-20T23:47+0000",
+        " ",
+        " leading",
+        "trailing ",
+        "two  spaces",
+        "tab\there",
+        "new\nline",
+        "\nfirst",
+        "last\n",
+        "carriage\rreturn",
+        "'",
+        "\"",
+        "`id`",
+        "$HOME",
+        "$(reboot)",
+        "*",
+        "**",
+        "?",
+        "[a-z]",
+        "{a,b}",
+        "\\",
+        "\\\\",
+        "back\\slash",
+        "~",
+        "~root",
+        "-",
+        "-rf",
+        "--delete",
+        "--",
+        "#comment",
+        ";",
+        "&",
+        "|",
+        "<",
+        ">",
+        "!",
+        "%",
+        "%s",
+        "=20",
+        "a:b",
+        "host:",
+        "::",
+        "...",
+        ".hidden",
+        "current",
+        ".rsync-filter",
+        "user.rsync.%stat",
+        "\u{1b}[31mred",
+        "\u{7f}",
+        "ünïcödé",
+        "日本語",
+        "e\u{301}",
+        "\u{202e}reversed",
+        "😀",
+        "+ include",
+        "- exclude",
+        "2026-11-20T23:47+0000",
     ]
     .into_iter()
     .map(OsString::from)
@@ -128,14 +179,16 @@ fn strange_names(dir: &Path) {
 }
 
 fn deep(root: &Path) {
-    let path = (0..40).fold(root.to_owned(), |path, level| path.join(format!("level-{level}-{}", "x".repeat(20))));
+    let path =
+        (0..40).fold(root.to_owned(), |path, level| path.join(format!("level-{level}-{}", "x".repeat(20))));
     fs::create_dir_all(&path).unwrap();
     fs::write(path.join("at the bottom"), "deep").unwrap();
 }
 
 fn owners_and_modes(dir: &Path) {
     fs::create_dir(dir).unwrap();
-    let ids = [0, 1, 2, 33, 99, 999, 1000, 1001, 65_533, 65_534, 65_536, 100_000, 2_000_000_000, 4_294_967_293];
+    let ids =
+        [0, 1, 2, 33, 99, 999, 1000, 1001, 65_533, 65_534, 65_536, 100_000, 2_000_000_000, 4_294_967_293];
     let own = |path: &Path, uid, gid| chown(path, Some(uid), Some(gid)).unwrap();
     for (number, uid) in ids.into_iter().enumerate() {
         let path = dir.join(format!("uid-{uid}"));

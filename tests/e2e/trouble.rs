@@ -28,7 +28,9 @@ fn slow_client<'a>(world: &'a World, name: &str) -> Client<'a> {
 /// Waits until the push is in the midst of the large file.
 fn wait_for_the_middle(client: &Client) {
     let large = client.tree_in(&client.world.current(&client.name)).join("b-large");
-    wait_until("the large file is on its way", || fs::metadata(&large).is_ok_and(|seen| seen.len() > 100_000));
+    wait_until("the large file is on its way", || {
+        fs::metadata(&large).is_ok_and(|seen| seen.len() > 100_000)
+    });
 }
 
 fn assert_all_there(client: &Client, root: &str) {

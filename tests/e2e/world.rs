@@ -59,7 +59,16 @@ impl World {
         let admin_key = dir.join("admin");
         make_key(&admin_key);
         let store = dir.join("store");
-        World { name: name.to_owned(), store, user: format!("b-{name}"), port: 0, admin_key, clients, dir, sshd: None }
+        World {
+            name: name.to_owned(),
+            store,
+            user: format!("b-{name}"),
+            port: 0,
+            admin_key,
+            clients,
+            dir,
+            sshd: None,
+        }
     }
 
     /// `byteback-setup-server` with an image.
@@ -202,7 +211,8 @@ impl World {
     pub fn snapshots(&self, client: &str) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.store.join(client)) else { return Vec::new() };
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<String> = names.filter(|name| name != "current" && !name.starts_with('.')).collect();
+        let mut names: Vec<String> =
+            names.filter(|name| name != "current" && !name.starts_with('.')).collect();
         names.sort();
         names
     }
