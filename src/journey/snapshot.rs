@@ -1,1 +1,120 @@
-//! (being written)
+//! Taking a snapshot: only when nothing is writing, the last push ended well, and one is due.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use jiff::Timestamp;
+
+use super::server::{Place, Server};
+use crate::model::{ClientName, Failure, SnapshotName, Status};
+use crate::policy::due::{self, Due};
+use crate::protocol::answer::Outcome;
+use crate::system::lock::Locking;
+use crate::system::{clock, console};
+
+/// How long the last rsync may need to end after its client was told that all is done.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What became of the wish for a snapshot.
+#[derive(Debug)]
+pub enum Taken {
+    /// There is a new one.
+    Snapshot(SnapshotName),
+    /// The verdict was against it.
+    NotTaken(Due),
+    /// A backup is being written.
+    Busy(Option<i32>),
+}
+
+impl Taken {
+    /// The new snapshot, or the last one when it is too young for another.
+    pub fn snapshot(&self) -> Option<&SnapshotName> {
+        match self {
+            Self::Snapshot(name) => Some(name),
+            Self::NotTaken(due) => due.last(),
+            Self::Busy(_) => None,
+        }
+    }
+
+    /// What the client is told.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Snapshot(_) => Outcome::Snapshot,
+            Self::NotTaken(due) if due.is_too_soon() => Outcome::NotDue,
+            Self::NotTaken(_) => Outcome::Refused,
+            Self::Busy(_) => Outcome::Busy,
+        }
+    }
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Snapshot(name) => write!(f, "snapshot {name} taken"),
+            Self::NotTaken(due) => write!(f, "no snapshot taken: {due}"),
+            Self::Busy(Some(process)) => {
+                write!(f, "no snapshot taken: process {process} is still writing the backup")
+            }
+            Self::Busy(None) => f.write_str("no snapshot taken: a backup is still being written"),
+        }
+    }
+}
+
+/// Takes a snapshot of the client's `current` if that is right now.
+///
+/// # Errors
+/// When the store cannot be read, or the file system refuses the snapshot.
+pub fn take(server: &Server, client: &ClientName, now: Timestamp) -> Result<Taken> {
+    let state = server.store.client_state(client)?;
+    let _lock = match state.lock_writer(PATIENCE)? {
+        Locking::Held(lock) => lock,
+        Locking::TakenBy(process) => return Ok(Taken::Busy(process)),
+    };
+    let volume = server.store.volume();
+    let snapshots = volume.snapshots(client)?;
+    let push = state.last_push()?;
+    let verdict = due::due(now, snapshots.last(), server.config.snapshot_interval, push.as_ref());
+    if !verdict.is_take() {
+        return Ok(Taken::NotTaken(verdict));
+    }
+    let name = SnapshotName::at(now);
+    volume.freeze(client, &name)?;
+    server.log.info(format_args!("snapshot client={client} name={name}"));
+    Ok(Taken::Snapshot(name))
+}
+
+/// What is typed behind `byteback-snapshot`.
+#[derive(Debug)]
+pub struct Options {
+    /// Whose `current`.
+    pub client: ClientName,
+    /// The store and its configuration.
+    pub place: Place,
+    /// Say also why nothing was done.
+    pub verbose: bool,
+}
+
+/// `byteback-snapshot`: one snapshot by hand.
+///
+/// # Errors
+/// A client that is not there is a misuse (status 2).
+pub fn run(options: &Options) -> Result<Status> {
+    let server = Server::open(&options.place, "byteback-snapshot")?;
+    if !server.store.volume().is_enrolled(&options.client) {
+        bail!(Failure::misuse(format!(
+            "there is no client {} in {}",
+            options.client,
+            server.store.path().display()
+        )));
+    }
+    let taken = take(&server, &options.client, clock::now())?;
+    match taken.outcome() {
+        Outcome::Snapshot => {
+            console::print(&taken);
+            Ok(Status::Done)
+        }
+        Outcome::NotDue | Outcome::Busy => bail!(Failure::busy(taken.to_string())),
+        Outcome::Ok | Outcome::Refused | Outcome::Failed => bail!(Failure::refused(taken.to_string())),
+    }
+}
