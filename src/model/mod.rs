@@ -1,6 +1,7 @@
 //! Plain values that parse, print and compare. Nothing here touches a file, a process, the
 //! environment or a clock; text that comes from outside becomes one of these types or an error.
 
+pub mod byte_size;
 pub mod client_name;
 pub mod destination;
 pub mod entry;
@@ -13,6 +14,7 @@ pub mod snapshot_name;
 pub mod span;
 pub mod tree;
 
+pub use byte_size::ByteSize;
 pub use client_name::ClientName;
 pub use destination::Destination;
 pub use entry::{Entry, Kind};
