@@ -1,9 +1,10 @@
 //! Taking a snapshot: only when nothing is writing, the last push ended well, and one is due.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 
 use super::server::{Place, Server};
@@ -88,27 +89,24 @@ pub fn take(server: &Server, client: &ClientName, now: Timestamp) -> Result<Take
 #[derive(Debug)]
 pub struct Options {
     /// Whose `current`.
-    pub client: ClientName,
+    pub client: Option<ClientName>,
+    /// The client's directory, in place of its name and the store.
+    pub root: Option<PathBuf>,
     /// The store and its configuration.
     pub place: Place,
-    /// Say also why nothing was done.
-    pub verbose: bool,
 }
 
 /// `byteback-snapshot`: one snapshot by hand.
 ///
 /// # Errors
-/// A client that is not there is a misuse (status 2).
-pub fn run(options: &Options) -> Result<Status> {
-    let server = Server::open(&options.place, "byteback-snapshot")?;
-    if !server.store.volume().is_enrolled(&options.client) {
-        bail!(Failure::misuse(format!(
-            "there is no client {} in {}",
-            options.client,
-            server.store.path().display()
-        )));
+/// A client that is not there is a misuse (status 2); "too soon" and "still being written" are busy (4).
+pub fn run(options: Options) -> Result<Status> {
+    let (client, place) = whose(options)?;
+    let server = Server::open(&place, "byteback-snapshot")?;
+    if !server.store.volume().is_enrolled(&client) {
+        bail!(Failure::misuse(format!("there is no client {client} in {}", server.store.path().display())));
     }
-    let taken = take(&server, &options.client, clock::now())?;
+    let taken = take(&server, &client, clock::now())?;
     match taken.outcome() {
         Outcome::Snapshot => {
             console::print(&taken);
@@ -117,4 +115,18 @@ pub fn run(options: &Options) -> Result<Status> {
         Outcome::NotDue | Outcome::Busy => bail!(Failure::busy(taken.to_string())),
         Outcome::Ok | Outcome::Refused | Outcome::Failed => bail!(Failure::refused(taken.to_string())),
     }
+}
+
+/// `--root STORE/NAME` says both at once.
+fn whose(options: Options) -> Result<(ClientName, Place)> {
+    let Options { client, root, place } = options;
+    if let Some(client) = client {
+        return Ok((client, place));
+    }
+    let root = root.context(Failure::misuse("name the client with --client"))?;
+    let name = root.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let wrong = || Failure::misuse(format!("{} is not a client's directory STORE/NAME", root.display()));
+    let client = name.parse().with_context(wrong)?;
+    let store = root.parent().with_context(wrong)?.to_owned();
+    Ok((client, Place { store: Some(store), ..place }))
 }
