@@ -12,10 +12,13 @@ use clap::{ArgGroup, Parser};
 /// Starts when less than minpercent of the store is free and goes on until maxpercent is. Never
 /// deletes a client's newest snapshot, one younger than min_age (7 days), or one whose name is no time.
 #[derive(Parser)]
-#[command(name = "byteback-prune", after_help = "Examples:
+#[command(
+    name = "byteback-prune",
+    after_help = "Examples:
   byteback-prune --list            every snapshot, the last line goes first
   byteback-prune --prune --dry-run
-  byteback-prune --prune --verbose")]
+  byteback-prune --prune --verbose"
+)]
 #[command(group = ArgGroup::new("action").required(true).args(["list", "prune", "prune_force"]))]
 struct Cli {
     /// Show all snapshots, the most important first, with the reason for each
@@ -51,7 +54,18 @@ struct Cli {
 
 fn main() -> ExitCode {
     cli::run(|cli: Cli| {
-        let Cli { list, prune_force, minpercent, maxpercent, order, dry_run, verbose, json, place, prune: _ } = cli;
-        prune::run(&Options { list, force: prune_force, minpercent, maxpercent, order, dry_run, verbose, json, place })
+        let Cli { list, prune_force, minpercent, maxpercent, order, dry_run, verbose, json, place, prune: _ } =
+            cli;
+        prune::run(&Options {
+            list,
+            force: prune_force,
+            minpercent,
+            maxpercent,
+            order,
+            dry_run,
+            verbose,
+            json,
+            place,
+        })
     })
 }

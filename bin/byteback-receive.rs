@@ -14,8 +14,11 @@ use clap::Parser;
 /// SSH_ORIGINAL_COMMAND. It answers ping, prepare, complete and list, confines rsync to the client's
 /// own tree, and refuses everything else.
 #[derive(Parser)]
-#[command(name = "byteback-receive", after_help = "Example, a line of authorized_keys:
-  restrict,from=\"192.0.2.7\",command=\"byteback-receive --client web1\" ssh-ed25519 AAAA...")]
+#[command(
+    name = "byteback-receive",
+    after_help = "Example, a line of authorized_keys:
+  restrict,from=\"192.0.2.7\",command=\"byteback-receive --client web1\" ssh-ed25519 AAAA..."
+)]
 struct Cli {
     /// Whose key it is
     #[arg(long, value_name = "NAME")]

@@ -14,8 +14,11 @@ use clap::Parser;
 /// byteback-setup-client runs this over ssh. By hand, as root or as the store's user, it enrols a
 /// client whose public key was brought here another way.
 #[derive(Parser)]
-#[command(name = "byteback-setup-client-receive", after_help = "Example:
-  byteback-setup-client-receive web1 --from 192.0.2.7 ssh-ed25519 AAAA...")]
+#[command(
+    name = "byteback-setup-client-receive",
+    after_help = "Example:
+  byteback-setup-client-receive web1 --from 192.0.2.7 ssh-ed25519 AAAA..."
+)]
 struct Cli {
     /// The client's name
     name: ClientName,

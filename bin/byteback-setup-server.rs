@@ -13,9 +13,12 @@ use clap::Parser;
 /// Makes the Unix user, the store with the right owner and mode, and with --image the store's file
 /// system in a file, mounted now and at every boot. It can be run again without harm.
 #[derive(Parser)]
-#[command(name = "byteback-setup-server", after_help = "Examples:
+#[command(
+    name = "byteback-setup-server",
+    after_help = "Examples:
   byteback-setup-server --image /var/lib/byteback.img --size 500G
-  byteback-setup-server --store /srv/backups        (a mounted btrfs)")]
+  byteback-setup-server --store /srv/backups        (a mounted btrfs)"
+)]
 struct Cli {
     /// Where the backups lie [default: the user's home, else /var/lib/byteback]
     #[arg(long, value_name = "DIR")]

@@ -106,8 +106,14 @@ fn line_for(options: &Options, key: &PublicKey, from: Option<IpAddr>) -> Result<
     };
     let place = &options.place;
     let config = (place.config != Path::new("/etc/byteback/server.toml")).then(|| place.config.clone());
-    let line = Line::new(&options.name, key, &program, store_to_name(place)?.as_deref(), config.as_deref())
-        .map_err(|error| Failure::misuse(error.to_string()))?;
+    let line = Line::new(
+        options.name.clone(),
+        key.clone(),
+        &program,
+        store_to_name(place)?.as_deref(),
+        config.as_deref(),
+    )
+    .map_err(|error| Failure::misuse(error.to_string()))?;
     Ok(match from {
         Some(address) => line.only_from(address),
         None => line,

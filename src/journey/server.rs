@@ -100,6 +100,7 @@ pub fn act_as_owner_of(store: &Path) -> Result<()> {
             store.display()
         )));
     }
-    let account = account::by_uid(owner)?.with_context(|| format!("user {owner}, who owns the store, has no name"))?;
+    let account =
+        account::by_uid(owner)?.with_context(|| format!("user {owner}, who owns the store, has no name"))?;
     account::become_account(&account)
 }

@@ -33,8 +33,8 @@ impl Taken {
     pub fn snapshot(&self) -> Option<&SnapshotName> {
         match self {
             Self::Snapshot(name) => Some(name),
-            Self::NotTaken(due) => due.last(),
-            Self::Busy(_) => None,
+            Self::NotTaken(Due::TooSoon { last, .. }) => Some(last),
+            Self::NotTaken(_) | Self::Busy(_) => None,
         }
     }
 
@@ -42,7 +42,7 @@ impl Taken {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Snapshot(_) => Outcome::Snapshot,
-            Self::NotTaken(due) if due.is_too_soon() => Outcome::NotDue,
+            Self::NotTaken(Due::TooSoon { .. } | Due::NameTaken(_)) => Outcome::NotDue,
             Self::NotTaken(_) => Outcome::Refused,
             Self::Busy(_) => Outcome::Busy,
         }
@@ -74,12 +74,8 @@ pub fn take(server: &Server, client: &ClientName, now: Timestamp) -> Result<Take
     };
     let volume = server.store.volume();
     let snapshots = volume.snapshots(client)?;
-    let push = state.last_push()?;
-    let verdict = due::due(now, snapshots.last(), server.config.snapshot_interval, push.as_ref());
-    if !verdict.is_take() {
-        return Ok(Taken::NotTaken(verdict));
-    }
-    let name = SnapshotName::at(now);
+    let verdict = due::due(now, &snapshots, server.config.snapshot_interval, state.last_push()?.as_ref());
+    let Due::Take(name) = verdict else { return Ok(Taken::NotTaken(verdict)) };
     volume.freeze(client, &name)?;
     server.log.info(format_args!("snapshot client={client} name={name}"));
     Ok(Taken::Snapshot(name))

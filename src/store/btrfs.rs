@@ -26,6 +26,8 @@ use crate::system::ioctl;
 
 /// A snapshot on its way out has this before its name; no snapshot's name can begin with a dot.
 const DISCARDED: &str = ".discarded-";
+/// Made and destroyed to learn whether destroying is allowed.
+const PROBE: &str = "probe";
 /// Every root of a btrfs subvolume has this inode number.
 const SUBVOLUME_INODE: u64 = 256;
 /// How often the cleaner is woken while its work is waited for.
@@ -222,9 +224,65 @@ impl Volume for Btrfs {
 
     fn room(&self) -> Result<Room> {
         let spaces = ioctl::spaces(&self.root).context("the store is not on btrfs")?;
-        let spaces: Vec<(u64, u64, u64)> = spaces.iter().map(|s| (s.flags, s.total, s.used)).collect();
         let unallocated = ioctl::unallocated(&self.root).context("cannot ask for the devices' free space")?;
-        Ok(Room::from_kernel(&spaces, unallocated))
+        Ok(room_of(&spaces, unallocated))
+    }
+
+    fn check_discard(&self) -> Result<()> {
+        let state = open_directory(&self.root, ".byteback").context("cannot open the state directory")?;
+        let _ = ioctl::destroy_subvolume(&state, PROBE);
+        match ioctl::create_subvolume(&state, PROBE) {
+            Ok(()) => {}
+            // On a full disk there is no room for the probe; what is asked for here is to make room.
+            Err(error) if error.raw_os_error() == Some(Errno::ENOSPC as i32) => return Ok(()),
+            Err(error) => return Err(error).context("cannot make a subvolume in the store"),
+        }
+        ioctl::destroy_subvolume(&state, PROBE).with_context(|| {
+            Failure::misuse(format!(
+                "the store's user may not delete snapshots; mount {} with the option user_subvol_rm_allowed",
+                self.path.display()
+            ))
+        })
+    }
+}
+
+/// The kernel's flags of a block group (linux/btrfs_tree.h), as `BTRFS_IOC_SPACE_INFO` reports them.
+const DATA: u64 = 1;
+const METADATA: u64 = 1 << 2;
+const TWICE: u64 = 1 << 4 | 1 << 5 | 1 << 6; // RAID1, DUP, RAID10
+const THRICE: u64 = 1 << 9; // RAID1C3
+const FOUR_TIMES: u64 = 1 << 10; // RAID1C4
+const GLOBAL_RESERVE: u64 = 1 << 49;
+
+/// Sums the kinds up. In a file system with mixed block groups data and metadata share them, so such a
+/// group counts as both.
+fn room_of(spaces: &[ioctl::Space], unallocated: u64) -> Room {
+    let mut room = Room { unallocated, data_copies: 1, meta_copies: 1, ..Room::default() };
+    for space in spaces {
+        if space.flags & GLOBAL_RESERVE != 0 {
+            room.meta_reserved = space.total;
+            continue;
+        }
+        if space.flags & DATA != 0 {
+            room.data_total += space.total;
+            room.data_used += space.used;
+            room.data_copies = room.data_copies.max(copies(space.flags));
+        }
+        if space.flags & METADATA != 0 {
+            room.meta_total += space.total;
+            room.meta_used += space.used;
+            room.meta_copies = room.meta_copies.max(copies(space.flags));
+        }
+    }
+    room
+}
+
+fn copies(flags: u64) -> u64 {
+    match flags {
+        flags if flags & FOUR_TIMES != 0 => 4,
+        flags if flags & THRICE != 0 => 3,
+        flags if flags & TWICE != 0 => 2,
+        _ => 1,
     }
 }
 
@@ -259,4 +317,24 @@ fn names_in(directory: &OwnedFd) -> io::Result<Vec<String>> {
         }
     }
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::ioctl::Space;
+
+    #[test]
+    fn the_kernels_block_groups_become_room() {
+        let spaces = [
+            Space { flags: DATA, total: 100, used: 60 },
+            Space { flags: 1 << 1 | 1 << 5, total: 8, used: 1 }, // system, DUP: nobody's room
+            Space { flags: METADATA | 1 << 5, total: 40, used: 10 },
+            Space { flags: METADATA | GLOBAL_RESERVE, total: 5, used: 0 },
+        ];
+        let room = room_of(&spaces, 20);
+        assert_eq!((room.data_total, room.data_used, room.data_copies), (100, 60, 1));
+        assert_eq!((room.meta_total, room.meta_used, room.meta_copies), (40, 10, 2));
+        assert_eq!((room.meta_reserved, room.unallocated), (5, 20));
+    }
 }

@@ -70,6 +70,12 @@ pub trait Volume {
     /// As for [`Volume::discard`].
     fn finish_discards(&self, client: &ClientName) -> Result<usize>;
 
+    /// Whether [`Volume::discard`] would be allowed, found out without touching a snapshot.
+    ///
+    /// # Errors
+    /// What the administrator must change.
+    fn check_discard(&self) -> Result<()>;
+
     /// How much room there is.
     ///
     /// # Errors

@@ -38,7 +38,10 @@ pub(super) fn make(name: &str, store: &Path) -> Result<Account> {
         bail!(Failure::misuse(format!("{name:?} cannot be a Unix user's name")));
     }
     let home = store.to_str().context("the store's path is not UTF-8")?;
-    run_as_admin("useradd", &["--system", "--user-group", "--no-create-home", "--shell", "/bin/sh", "--home-dir", home, name])?;
+    run_as_admin(
+        "useradd",
+        &["--system", "--user-group", "--no-create-home", "--shell", "/bin/sh", "--home-dir", home, name],
+    )?;
     run_as_admin("usermod", &["--password", NO_PASSWORD, name])?;
     done(format_args!("user {name} made, with the home {home} and without a password"));
     by_name(name)?.with_context(|| format!("the user {name} was made and is not there"))
@@ -63,8 +66,9 @@ fn check_home(account: &Account, store: &Path) -> Result<()> {
 fn run_as_admin(program: &str, words: &[&str]) -> Result<()> {
     let candidates = [format!("/usr/sbin/{program}"), format!("/sbin/{program}")];
     let candidates: Vec<&str> = candidates.iter().map(String::as_str).collect();
-    let path = process::find_program(&candidates)
-        .with_context(|| Failure::failed(format!("{program} is not installed; run apt-get install passwd")))?;
+    let path = process::find_program(&candidates).with_context(|| {
+        Failure::failed(format!("{program} is not installed; run apt-get install passwd"))
+    })?;
     process::run(process::command(path).args(words)).map(|_| ())
 }
 

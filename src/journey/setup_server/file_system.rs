@@ -41,7 +41,10 @@ pub(super) fn mount_image(path: &Path, size: Option<ByteSize>, store: &Path) -> 
 
 fn create(path: &Path, size: Option<ByteSize>) -> Result<()> {
     let Some(ByteSize(bytes)) = size else {
-        bail!(Failure::misuse(format!("{} is not there; say how large it shall be with --size 100G", path.display())));
+        bail!(Failure::misuse(format!(
+            "{} is not there; say how large it shall be with --size 100G",
+            path.display()
+        )));
     };
     if bytes < image::SMALLEST {
         bail!(Failure::misuse(format!("{} is too small for a store; 256M is the least", ByteSize(bytes))));
@@ -69,7 +72,9 @@ fn mount_now(path: &Path, store: &Path) -> Result<()> {
 pub(super) fn check(store: &Path) -> Result<()> {
     let place = store.display();
     if !store.is_dir() {
-        bail!(Failure::misuse(format!("{place} is not there; mount a btrfs on it, or add --image FILE --size SIZE")));
+        bail!(Failure::misuse(format!(
+            "{place} is not there; mount a btrfs on it, or add --image FILE --size SIZE"
+        )));
     }
     let mount = mounts::holding(store)?;
     let point = mount.point.display();
