@@ -17,3 +17,4 @@ pub mod process;
 pub mod progress;
 pub mod signals;
 pub mod ssh;
+pub mod supervise;
