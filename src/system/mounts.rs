@@ -89,7 +89,7 @@ fn escape_high_bytes(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {
         match byte {
-            0x80.. => text.push_str(&format!("\\{byte:03o}")),
+            0x80.. => text.extend(["\\".to_owned(), format!("{byte:03o}")]),
             _ => text.push(char::from(byte)),
         }
     }

@@ -123,12 +123,11 @@ impl Visit {
 
     /// The trees that a query looks through, newest first.
     fn trees_of(&self, query: &FindQuery) -> Result<Vec<(Tree, OpenTree)>> {
-        let names: Vec<Tree> = match &query.tree {
-            Some(tree) => vec![tree.clone()],
-            None => {
-                let snapshots = self.server.store.volume().snapshots(&self.grant.client)?;
-                snapshots.into_iter().rev().map(Tree::Snapshot).collect()
-            }
+        let names: Vec<Tree> = if let Some(tree) = &query.tree {
+            vec![tree.clone()]
+        } else {
+            let snapshots = self.server.store.volume().snapshots(&self.grant.client)?;
+            snapshots.into_iter().rev().map(Tree::Snapshot).collect()
         };
         names.into_iter().map(|tree| Ok((tree.clone(), self.open_for_reading(&tree)?))).collect()
     }
