@@ -106,6 +106,15 @@ fn a_gap_is_filled_by_what_is_nearest() {
 }
 
 #[test]
+fn the_newest_is_worth_most_also_when_another_is_nearer_to_midday() {
+    let [mut midday, mut evening] = ["2026-11-21", "2026-11-21"].map(on);
+    midday.1 = "2026-11-21T12:00+0000".parse().unwrap();
+    evening.1 = "2026-11-21T23:00+0000".parse().unwrap();
+    let snapshots = [midday, evening.clone()];
+    assert_eq!(rank(&snapshots, now(), Order::Importance)[0].snapshot, &evening.1);
+}
+
+#[test]
 fn by_age_the_newest_is_worth_most() {
     let snapshots = ["2026-11-18", "2026-11-21", "2025-11-03"].map(on);
     let ranked = rank(&snapshots, now(), Order::Age);
@@ -116,9 +125,9 @@ fn by_age_the_newest_is_worth_most() {
     assert_eq!("size".parse::<Order>(), Err(OrderError));
 }
 
-/// Up to three clients with snapshots within a good year, some in the future.
+/// Up to three clients with snapshots within a good year, many in the last days, some in the future.
 fn any_snapshots() -> impl Strategy<Value = Snapshots> {
-    let seconds = -400 * DAY..5 * DAY;
+    let seconds = prop_oneof![-400 * DAY..5 * DAY, -2 * DAY..0];
     let snapshot = (0u8..3, seconds).prop_map(|(number, offset)| (client(number), offset));
     prop::collection::vec(snapshot, 0..60).prop_map(|list| {
         let unique: BTreeSet<_> =
