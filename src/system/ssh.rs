@@ -1,6 +1,6 @@
 //! OpenSSH's client: one shared connection to the server for all requests of a run.
 //!
-//! The first handshake makes a master in the background (ssh_config(5), `ControlMaster`); every later
+//! The first handshake makes a master in the background (`ssh_config(5)`, `ControlMaster`); every later
 //! session rides on it and costs no handshake. Should the master have ended meanwhile, a session makes
 //! its own connection, so each of them carries all options. Whether a server's key may be trusted is
 //! never decided here without ssh, and nothing here answers a question in a person's name.
@@ -174,7 +174,7 @@ pub fn host_key_lookup(login: &Login) -> Result<HostKeyLookup> {
 /// Where ssh looks for a host key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostKeyLookup {
-    /// The name as known_hosts spells it, `[host]:port` when the port is not 22.
+    /// The name as `known_hosts` spells it, `[host]:port` when the port is not 22.
     pub name: String,
     /// The person's files, then those of the system.
     pub files: Vec<PathBuf>,

@@ -87,7 +87,7 @@ pub(super) fn parse_lookup(printed: &str) -> HostKeyLookup {
     HostKeyLookup { name, files: files.flat_map(str::split_ascii_whitespace).map(PathBuf::from).collect() }
 }
 
-/// ssh expands `%` and `${}` in these paths, and reads quotes and backslashes (ssh_config(5), TOKENS
+/// ssh expands `%` and `${}` in these paths, and reads quotes and backslashes (`ssh_config(5)`, TOKENS
 /// and ENVIRONMENT VARIABLES).
 fn path(path: &Path) -> Result<String> {
     let text = plain(path)?;
