@@ -176,8 +176,10 @@ pub fn host_key_lookup(login: &Login) -> Result<HostKeyLookup> {
 pub struct HostKeyLookup {
     /// The name as `known_hosts` spells it, `[host]:port` when the port is not 22.
     pub name: String,
-    /// The person's files, then those of the system.
-    pub files: Vec<PathBuf>,
+    /// The person's files.
+    pub user_files: Vec<PathBuf>,
+    /// The system's.
+    pub system_files: Vec<PathBuf>,
 }
 
 /// `-l user -p port -- host --`: options end before and behind the host, since ssh reads options

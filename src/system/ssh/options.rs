@@ -83,8 +83,11 @@ pub(super) fn parse_lookup(printed: &str) -> HostKeyLookup {
         (None, Some("22") | None) => host.to_owned(),
         (None, Some(port)) => format!("[{host}]:{port}"),
     };
-    let files = ["userknownhostsfile", "globalknownhostsfile"].iter().filter_map(|name| value(name));
-    HostKeyLookup { name, files: files.flat_map(str::split_ascii_whitespace).map(PathBuf::from).collect() }
+    let files = |name: &str| {
+        value(name).into_iter().flat_map(str::split_ascii_whitespace).map(PathBuf::from).collect()
+    };
+    let (user_files, system_files) = (files("userknownhostsfile"), files("globalknownhostsfile"));
+    HostKeyLookup { name, user_files, system_files }
 }
 
 /// ssh expands `%` and `${}` in these paths, and reads quotes and backslashes (`ssh_config(5)`, TOKENS
@@ -174,7 +177,7 @@ mod tests {
         ] {
             let lookup = parse_lookup(&format!("{lines}{files}"));
             assert_eq!(lookup.name, name);
-            assert_eq!(lookup.files.len(), 3);
+            assert_eq!((lookup.user_files.len(), lookup.system_files.len()), (2, 1));
         }
     }
 }
