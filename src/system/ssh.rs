@@ -182,12 +182,10 @@ pub struct HostKeyLookup {
     pub system_files: Vec<PathBuf>,
 }
 
-/// `-l user -p port -- host --`: options end before and behind the host, since ssh reads options
-/// behind it too.
-fn host_words(destination: &Destination) -> Vec<String> {
-    let mut words = vec!["-l".to_owned(), destination.user().to_owned()];
-    words.extend(["--", destination.host(), "--"].map(str::to_owned));
-    words
+/// `-l user -- host`: behind `--` ssh reads no options, neither before nor after the host. (A second
+/// `--` behind the host would reach the server's shell.)
+fn host_words(destination: &Destination) -> [&str; 4] {
+    ["-l", destination.user(), "--", destination.host()]
 }
 
 /// The socket's path is limited to 108 bytes (unix(7)), so this is not the user's `TMPDIR`.
