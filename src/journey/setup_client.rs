@@ -13,10 +13,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 use crate::model::span::Span;
 use crate::model::{ClientName, Destination, Failure, Status, escaped};
 use crate::protocol::answer::{Answer, Outcome};
+use crate::protocol::public_key::PublicKey;
 use crate::system::lock::{self, Locking};
 use crate::system::ssh::{Connection, Login, Visit};
 use crate::system::{console, files, identity, process};
@@ -58,7 +61,8 @@ pub fn run(asked: &SetupClient) -> Result<Status> {
         bail!(Failure::misuse("there is no server to go to; give --destination user@host:"));
     };
     let setup = Setup { asked, name, login: client_login(&asked.config_dir, &destination) };
-    if saved.as_ref() == Some(&destination) {
+    // Compared as they print: `host:` and `byteback@host:` are one destination.
+    if saved.as_ref().map(ToString::to_string) == Some(destination.to_string()) {
         if let Some(enrolled) = setup.enrolled_name()? {
             console::print(format_args!("{enrolled} is enrolled at {destination}; nothing is to do"));
             return Ok(Status::Done);
@@ -116,7 +120,7 @@ impl Setup<'_> {
     }
 
     /// Has the server's half run, over a login as a person does it.
-    fn visit(&self, key: &key_pair::KeyWords) -> Result<()> {
+    fn visit(&self, key: &PublicKey) -> Result<()> {
         let login = Login { key: self.asked.admin_key.clone(), known_hosts: None, ..self.login.clone() };
         if let Some(key) = login.key.as_deref().filter(|key| !key.exists()) {
             bail!(Failure::misuse(format!("there is no administrator's key {}", key.display())));
@@ -228,12 +232,12 @@ fn ping(login: &Login) -> Result<Answer> {
 }
 
 /// A shell on the server reads these words; all of them are made of letters, digits and `._-+/=`.
-fn receive_words(name: &ClientName, pin_address: bool, key: &key_pair::KeyWords) -> Vec<String> {
+fn receive_words(name: &ClientName, pin_address: bool, key: &PublicKey) -> Vec<String> {
     let mut words = vec!["byteback-setup-client-receive".to_owned(), name.to_string()];
     if !pin_address {
         words.push("--no-pin-address".to_owned());
     }
-    words.extend([key.algorithm.clone(), key.blob.clone()]);
+    words.extend([key.algorithm().to_owned(), STANDARD.encode(key.blob())]);
     words
 }
 
@@ -264,7 +268,7 @@ mod tests {
 
     #[test]
     fn no_word_that_a_shell_on_the_server_reads_means_anything_to_it() {
-        let key = key_pair::KeyWords { algorithm: "ssh-ed25519".to_owned(), blob: "AAAA+/=".to_owned() };
+        let key = PublicKey { algorithm: "ssh-ed25519".to_owned(), blob: "AAAA+/=".to_owned() };
         let words = receive_words(&name(), false, &key);
         assert_eq!(
             words.join(" "),

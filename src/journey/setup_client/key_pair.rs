@@ -5,19 +5,13 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::model::{ClientName, Failure};
+use crate::protocol::public_key::{PublicKey, PublicKeyError};
 use crate::system::{files, process};
 
 const SSH_KEYGEN: &str = "/usr/bin/ssh-keygen";
 
-/// A public key as the words that the server is given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct KeyWords {
-    pub(super) algorithm: String,
-    pub(super) blob: String,
-}
-
 /// Makes what is missing of the pair and gives the public half.
-pub(super) fn ensure(config: &Path, name: &ClientName) -> Result<KeyWords> {
+pub(super) fn ensure(config: &Path, name: &ClientName) -> Result<PublicKey> {
     let (private, public) = (config.join("key"), config.join("key.pub"));
     if !private.exists() {
         if public.exists() {
@@ -30,10 +24,13 @@ pub(super) fn ensure(config: &Path, name: &ClientName) -> Result<KeyWords> {
     }
     let derived = derive(&private)?;
     // A run that was cut short, or a copied key, can leave the halves apart; the private one counts.
-    if !matches!(files::read_optional(&public)?, Some(old) if same_key(&old, &derived)) {
+    let key = parse(&derived)
+        .map_err(|why| Failure::misuse(format!("{} is of no use here: {why}", private.display())))?;
+    let old = files::read_optional(&public)?;
+    if old.and_then(|old| parse(&old).ok()).as_ref() != Some(&key) {
         files::replace(&public, &derived, 0o644)?;
     }
-    parse(&derived).with_context(|| format!("{} is no key for this use", private.display()))
+    Ok(key)
 }
 
 /// Made under another name and renamed, so that half a key never stands there.
@@ -59,13 +56,8 @@ fn derive(private: &Path) -> Result<Vec<u8>> {
     })
 }
 
-fn same_key(old: &[u8], derived: &[u8]) -> bool {
-    matches!((parse(old), parse(derived)), (Some(old), Some(derived)) if old == derived)
-}
-
-fn parse(line: &[u8]) -> Option<KeyWords> {
-    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace().map(str::to_owned);
-    Some(KeyWords { algorithm: words.next()?, blob: words.next()? })
+fn parse(line: &[u8]) -> Result<PublicKey, PublicKeyError> {
+    PublicKey::parse(String::from_utf8_lossy(line).trim_end())
 }
 
 #[cfg(test)]
@@ -83,7 +75,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let first = ensure(directory.path(), &name()).unwrap();
         let private = fs::read(directory.path().join("key")).unwrap();
-        assert_eq!(first.algorithm, "ssh-ed25519");
+        assert_eq!(first.algorithm(), "ssh-ed25519");
         assert!(fs::read_to_string(directory.path().join("key.pub")).unwrap().contains("web1"));
         assert_eq!(ensure(directory.path(), &name()).unwrap(), first);
         assert_eq!(fs::read(directory.path().join("key")).unwrap(), private);
@@ -99,7 +91,7 @@ mod tests {
             fs::remove_file(&public).unwrap();
             broken.map(|content| fs::write(&public, content).unwrap());
             assert_eq!(ensure(directory.path(), &name()).unwrap(), first);
-            assert!(same_key(&fs::read(&public).unwrap(), &derive(&directory.path().join("key")).unwrap()));
+            assert_eq!(parse(&fs::read(&public).unwrap()).unwrap(), first);
         }
     }
 
