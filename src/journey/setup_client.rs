@@ -268,12 +268,11 @@ mod tests {
 
     #[test]
     fn no_word_that_a_shell_on_the_server_reads_means_anything_to_it() {
-        let key = PublicKey { algorithm: "ssh-ed25519".to_owned(), blob: "AAAA+/=".to_owned() };
+        let body = "AAAAC3NzaC1lZDI1NTE5AAAAIGv9q1uKJDyYB5Jnh2Hc1wlkq8DhEZNmfKyKyCGNq1gT";
+        let key = PublicKey::parse(&format!("ssh-ed25519 {body} $(a comment); is left out")).unwrap();
         let words = receive_words(&name(), false, &key);
-        assert_eq!(
-            words.join(" "),
-            "byteback-setup-client-receive web1 --no-pin-address ssh-ed25519 AAAA+/="
-        );
+        let line = format!("byteback-setup-client-receive web1 --no-pin-address ssh-ed25519 {body}");
+        assert_eq!(words.join(" "), line);
         assert!(!receive_words(&name(), true, &key).iter().any(|word| word.starts_with('-')));
     }
 

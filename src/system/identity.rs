@@ -1,5 +1,8 @@
 //! Who this machine and this process are.
 
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
 use nix::unistd;
 
 use super::process;
@@ -20,4 +23,12 @@ fn fully_qualified() -> Option<String> {
 /// Whether this process may set owners and make devices.
 pub fn is_root() -> bool {
     unistd::Uid::effective().is_root()
+}
+
+/// The directory in which this program was started.
+///
+/// # Errors
+/// When it was removed meanwhile.
+pub fn working_directory() -> Result<PathBuf> {
+    std::env::current_dir().context("cannot tell the working directory")
 }
