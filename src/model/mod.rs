@@ -1,12 +1,15 @@
 //! Plain values that parse, print and compare. Nothing here touches a file, a process, the
 //! environment or a clock; text that comes from outside becomes one of these types or an error.
 
+pub mod backup_record;
+pub mod client_config;
 pub mod client_name;
 pub mod destination;
 pub mod entry;
 pub mod escape;
 pub mod failure;
 pub mod grant;
+pub mod mount;
 pub mod run;
 pub mod server_config;
 pub mod snapshot_name;
@@ -19,5 +22,6 @@ pub use entry::{Entry, Kind};
 pub use escape::escaped;
 pub use failure::{Failure, Status};
 pub use grant::Grant;
+pub use mount::Mount;
 pub use snapshot_name::SnapshotName;
 pub use tree::Tree;

@@ -18,3 +18,4 @@ pub mod process;
 pub mod progress;
 pub mod signals;
 pub mod ssh;
+pub mod supervise;
