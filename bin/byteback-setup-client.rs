@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use byteback::cli;
-use byteback::journey::setup_client::{self, DEFAULT_CONFIG_DIR, SetupClient};
+use byteback::journey::setup_client::{self, SetupClient};
 use byteback::model::Destination;
+use byteback::model::client_config::DEFAULT_DIRECTORY;
 use clap::Parser;
 
 /// Set this machine up as a client of a byteback server
@@ -24,7 +25,7 @@ struct Options {
     hostname: Option<String>,
 
     /// Where key, destination and the server's host key are kept
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_CONFIG_DIR)]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIRECTORY)]
     config_dir: PathBuf,
 
     /// Log in to enrol with this key (default: whatever ssh finds, or a password)

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::model::client_config::{self, ClientConfig, ClientFiles};
 use crate::model::span::Span;
 use crate::model::{ClientName, Destination, Failure, Status, escaped};
 use crate::protocol::answer::{Answer, Outcome};
@@ -108,11 +109,11 @@ impl Setup<'_> {
     fn enrol(&self) -> Result<Status> {
         let (config, destination) = (&self.asked.config_dir, &self.login.destination);
         let key = key_pair::ensure(config, &self.name)?;
-        self.tell(format_args!("the key is {}", config.join("key").display()));
+        self.tell(format_args!("the key is {}", config.join(client_config::KEY).display()));
         self.visit(&key)?;
-        host_key::ensure_pinned(&self.login, &config.join(host_key::FILE))?;
+        host_key::ensure_pinned(&self.login, &config.join(client_config::KNOWN_HOSTS))?;
         let line = format!("{destination}\n");
-        files::replace(&config.join("destination"), line.as_bytes(), 0o644)?;
+        files::replace(&config.join(client_config::DESTINATION), line.as_bytes(), 0o644)?;
         self.prove()?;
         console::print(format_args!("{} is set up to back up to {destination}", self.name));
         console::print(format_args!("next: {}", self.next_command()));
@@ -125,7 +126,7 @@ impl Setup<'_> {
         if let Some(key) = login.key.as_deref().filter(|key| !key.exists()) {
             bail!(Failure::misuse(format!("there is no administrator's key {}", key.display())));
         }
-        let known_hosts = host_key::files(&login, &self.asked.config_dir.join(host_key::FILE))?;
+        let known_hosts = host_key::files(&login, &self.asked.config_dir.join(client_config::KNOWN_HOSTS))?;
         let accept_new_host_key = self.asked.accept_new_host_key;
         let visit = Visit { login: &login, known_hosts: &known_hosts, accept_new_host_key };
         let words = receive_words(&self.name, self.asked.pin_address, key);
@@ -156,7 +157,7 @@ impl Setup<'_> {
 
     fn next_command(&self) -> String {
         let directory = &self.asked.config_dir;
-        if directory == Path::new(DEFAULT_CONFIG_DIR) {
+        if directory == Path::new(client_config::DEFAULT_DIRECTORY) {
             return "byteback-backup --verbose".to_owned();
         }
         format!("byteback-backup --verbose --config-dir {}", directory.display())
@@ -168,9 +169,6 @@ impl Setup<'_> {
         }
     }
 }
-
-/// Where all client programs look unless `--config-dir` says otherwise.
-pub const DEFAULT_CONFIG_DIR: &str = "/etc/byteback";
 
 fn client_name(given: Option<&str>) -> Result<ClientName> {
     let text = match given {
@@ -193,22 +191,19 @@ fn make_config_dir(directory: &Path) -> Result<()> {
 }
 
 fn saved_destination(config: &Path) -> Result<Option<Destination>> {
-    let path = config.join("destination");
-    let Some(content) = files::read_optional(&path)? else { return Ok(None) };
-    let text = String::from_utf8_lossy(&content);
-    let parsed = text.parse().map_err(|why| {
-        Failure::misuse(format!("{} holds no destination ({why}); remove it or mend it", path.display()))
-    })?;
-    Ok(Some(parsed))
+    let destination = files::read_optional(&config.join(client_config::DESTINATION))?;
+    let parsed = ClientConfig::parse(&ClientFiles { destination, ..ClientFiles::default() });
+    let mend = |error| Failure::misuse(format!("in {}: {error}; mend it or remove it", config.display()));
+    Ok(parsed.map_err(mend)?.destination)
 }
 
 /// As the client's own programs log in: its key, and only the pinned host keys.
 fn client_login(config: &Path, destination: &Destination) -> Login {
     Login {
         destination: destination.clone(),
-        key: Some(config.join("key")),
-        known_hosts: Some(config.join(host_key::FILE)),
-        config: Some(config.join("ssh_config")),
+        key: Some(config.join(client_config::KEY)),
+        known_hosts: Some(config.join(client_config::KNOWN_HOSTS)),
+        config: Some(config.join(client_config::SSH_CONFIG)),
         io_timeout: IO_TIMEOUT,
     }
 }
@@ -225,10 +220,10 @@ fn ping(login: &Login) -> Result<Answer> {
             login.destination
         ))
     })?;
-    match answer.outcome {
-        Outcome::Ok => Ok(answer),
-        _ => bail!(Failure::refused(escaped(answer.message.as_bytes()))),
+    if answer.outcome != Outcome::Ok {
+        bail!(Failure::refused(escaped(answer.message.as_bytes())));
     }
+    Ok(answer)
 }
 
 /// A shell on the server reads these words; all of them are made of letters, digits and `._-+/=`.

@@ -183,7 +183,9 @@ mod tests {
 
     #[test]
     fn other_lines_are_no_progress() {
-        for line in ["", "etc/passwd", "12 files", "1 2% 3 4", "rsync: [sender] x: y (1)", "1 2% 3kB/s 0:01 (x"] {
+        for line in
+            ["", "etc/passwd", "12 files", "1 2% 3 4", "rsync: [sender] x: y (1)", "1 2% 3kB/s 0:01 (x"]
+        {
             assert_eq!(Progress::parse(line.as_bytes()), None, "{line}");
         }
     }
@@ -218,7 +220,9 @@ mod tests {
             received_bytes: 78,
         };
         assert_eq!(transfer, expected);
-        for line in ["<f+++++++++ Number of files: 9", "IO error encountered -- skipping file deletion", "sent x"] {
+        for line in
+            ["<f+++++++++ Number of files: 9", "IO error encountered -- skipping file deletion", "sent x"]
+        {
             assert!(!take_statistic(line.as_bytes(), &mut transfer), "{line}");
         }
         assert_eq!(transfer, expected);

@@ -11,7 +11,8 @@ pub(super) fn absolute(pattern: &[u8], directory: &[u8]) -> Vec<u8> {
 }
 
 fn below(directory: &[u8], pattern: &[u8]) -> Vec<u8> {
-    let mut parts: Vec<&[u8]> = directory.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
+    let mut parts: Vec<&[u8]> =
+        directory.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
     let mut rest = pattern;
     loop {
         let (part, behind) = match rest.iter().position(|byte| *byte == b'/') {

@@ -241,7 +241,10 @@ mod tests {
         assert_eq!(pattern(b"a\\*", b""), b"/a\\\\\\*");
         let top = batches(&[directory(b"~x")]);
         let rules = [Rule::Include(b"/~x/***".to_vec()), Rule::Exclude(b"/**".to_vec())];
-        assert_eq!((top[0].sources.as_slice(), top[0].rules.as_slice()), ([b"".to_vec()].as_slice(), &rules[..]));
+        assert_eq!(
+            (top[0].sources.as_slice(), top[0].rules.as_slice()),
+            ([b"".to_vec()].as_slice(), &rules[..])
+        );
     }
 
     proptest! {

@@ -9,9 +9,6 @@ use crate::model::Failure;
 use crate::system::ssh::{self, Login};
 use crate::system::{files, process};
 
-/// The pinned keys, below the configuration directory.
-pub(super) const FILE: &str = "known_hosts";
-
 /// The files that ssh shall know host keys from while a person sits there: a new key goes into the
 /// first, ours.
 pub(super) fn files(login: &Login, pinned: &Path) -> Result<Vec<PathBuf>> {

@@ -89,7 +89,9 @@ mod tests {
         let public = directory.path().join("key.pub");
         for broken in [None, Some(""), Some("ssh-ed25519 AAAA of-another-machine\n")] {
             fs::remove_file(&public).unwrap();
-            broken.map(|content| fs::write(&public, content).unwrap());
+            if let Some(content) = broken {
+                fs::write(&public, content).unwrap();
+            }
             assert_eq!(ensure(directory.path(), &name()).unwrap(), first);
             assert_eq!(parse(&fs::read(&public).unwrap()).unwrap(), first);
         }
