@@ -99,7 +99,10 @@ fn question(asked: &Restore, working_directory: &Path) -> Result<Question> {
     let absolute = |pattern: &OsString| patterns::absolute(pattern.as_bytes(), directory);
     let tree = match asked.snapshot.as_str() {
         "*" => None,
-        name => Some(name.parse::<Tree>().map_err(|why| Failure::misuse(why.to_string()))?),
+        name => Some(name.parse::<Tree>().map_err(|why| {
+            let shown = escaped(name.as_bytes());
+            Failure::misuse(format!("--snapshot {shown} can name no snapshot: {why}"))
+        })?),
     };
     Ok(Question {
         tree,
@@ -197,7 +200,9 @@ impl Outcome {
 
     fn tell(self) -> Result<Status> {
         let Self { files, copied, bytes, troubles } = self;
-        console::say(format_args!("{files} files restored; {copied} of them copied, {bytes} bytes"));
+        console::say(format_args!(
+            "restored {files} files and directories; {copied} files were copied, {bytes} bytes"
+        ));
         match troubles.as_slice() {
             [] => Ok(Status::Done),
             [only] => bail!(Failure::failed(format!("not everything was restored: {only}"))),

@@ -53,7 +53,9 @@ impl Puller<'_> {
         let rsync = process::find_program(&["/usr/bin/rsync", "/usr/local/bin/rsync"])
             .context("there is no rsync here; install the package rsync")?;
         let mut command = process::command(rsync);
-        command.args(self.arguments(batch, into)).stdin(Stdio::null());
+        let host = self.connection.rsync_host();
+        command.args(self.options()).args(transfer_words(batch, &self.connection.rsync_shell(), &host, into));
+        command.stdin(Stdio::null());
         let mut watcher = Watcher::new(self.verbose);
         let ended = supervise::run(&mut command, self.signals, |stream, line| watcher.take(stream, line))?;
         watcher.bar.finish();
@@ -70,8 +72,8 @@ impl Puller<'_> {
         Ok(Pulled { transfer: watcher.transfer, trouble })
     }
 
-    fn arguments(&self, batch: &Batch, into: &Path) -> Vec<OsString> {
-        let mut words: Vec<OsString> = [
+    fn options(&self) -> Vec<String> {
+        let mut words: Vec<String> = [
             "--archive",
             "--hard-links",
             "--acls",
@@ -83,17 +85,21 @@ impl Puller<'_> {
             "--no-human-readable",
             "--info=progress2",
         ]
-        .map(OsString::from)
+        .map(str::to_owned)
         .into();
-        words.extend(self.verbose.then(|| "--out-format=%n%L".into()));
-        words.push(format!("--timeout={}", self.io_timeout.as_secs().clamp(1, 604_800)).into());
-        words.extend(batch.rules.iter().map(rule_word));
-        words.extend(["-e".into(), self.connection.rsync_shell().into()]);
-        let host = self.connection.rsync_host();
-        words.extend(batch.sources.iter().map(|path| source_word(&host, batch, path)));
-        words.push([into.as_os_str(), OsStr::new("/")].into_iter().collect());
+        words.push(format!("--timeout={}", self.io_timeout.as_secs().clamp(1, 604_800)));
+        words.extend(self.verbose.then(|| "--out-format=%n%L".to_owned()));
         words
     }
+}
+
+/// What is fetched over which shell from where to where.
+fn transfer_words(batch: &Batch, shell: &str, host: &str, into: &Path) -> Vec<OsString> {
+    let mut words: Vec<OsString> = batch.rules.iter().map(rule_word).collect();
+    words.extend(["-e".into(), shell.into()]);
+    words.extend(batch.sources.iter().map(|path| source_word(host, batch, path)));
+    words.push([into.as_os_str(), OsStr::new("/")].into_iter().collect());
+    words
 }
 
 fn rule_word(rule: &Rule) -> OsString {
@@ -145,7 +151,14 @@ impl Watcher {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::journey::restore::plan;
+    use crate::model::{Entry, Tree};
 
     #[test]
     fn a_source_is_the_bytes_of_its_name_below_the_tree() {
@@ -158,6 +171,90 @@ mod tests {
         let word = source_word("bb@[::1]", &batch, &batch.sources[0]);
         assert_eq!(word.as_bytes(), b"bb@[::1]:2026-11-20T23:47+0000/./etc/\xff x");
         assert_eq!(rule_word(&Rule::Include(b"/a\nb".to_vec())).as_bytes(), b"--include=/a\nb");
+    }
+
+    /// With the rsync of this machine and a shell that unquotes as a server's does.
+    #[test]
+    fn every_name_comes_back_and_nothing_else_does() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (tree, into) = (scratch.path().join("current"), scratch.path().join("into"));
+        let shell = make_shell(scratch.path());
+        for name in ODD_NAMES {
+            for place in ["files", "parents/p*~", "dirs"] {
+                let path = tree.join(place).join(OsStr::from_bytes(name));
+                let file = if place == "dirs" { path.join("sub/f") } else { path };
+                fs::create_dir_all(file.parent().unwrap()).unwrap();
+                fs::write(file, name).unwrap();
+            }
+        }
+        for name in ODD_NAMES {
+            for (place, mode, file) in
+                [("files", 0o100_644, ""), ("parents/p*~", 0o100_644, ""), ("dirs", 0o040_755, "/sub/f")]
+            {
+                let path = [place.as_bytes(), b"/", name].concat();
+                let _ = fs::remove_dir_all(&into);
+                fs::create_dir(&into).unwrap();
+                for batch in plan::batches(&[entry(&path, mode)]) {
+                    let words = transfer_words(&batch, &shell, "u@h", &into);
+                    process::run(process::command("/usr/bin/rsync").arg("-aR").args(words)).unwrap();
+                }
+                let wanted = [&path, file.as_bytes()].concat();
+                assert_eq!(files_below(&into), [into.join(OsStr::from_bytes(&wanted))]);
+            }
+        }
+    }
+
+    const ODD_NAMES: [&[u8]; 24] = [
+        b"plain",
+        b"-dash",
+        b"sp ace",
+        b" lead",
+        b"trail ",
+        b"quo'te\"s",
+        b"~tilde",
+        b"til~de",
+        b"*",
+        b"st*ar",
+        b"***",
+        b"qu?",
+        b"br[a]ck",
+        b"[",
+        b"{a,b}",
+        b"back\\slash",
+        b"end\\",
+        b"\\*",
+        b"new\nline",
+        b"\x01\x7f",
+        b"$(id);&|<>!#`",
+        b"\xff\xfe",
+        b"a:b",
+        b"+ x",
+    ];
+
+    fn make_shell(directory: &Path) -> String {
+        let (script, place) = (directory.join("shell"), directory.display());
+        let text =
+            format!("while [ \"$1\" != h ]; do shift; done\nshift\ncd '{place}' && eval \"exec $*\"\n");
+        fs::write(&script, text).unwrap();
+        format!("/bin/sh {}", script.display())
+    }
+
+    fn entry(path: &[u8], mode: u32) -> Entry {
+        Entry {
+            tree: Tree::Current,
+            path: path.to_vec(),
+            mode,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            mtime: Timestamp::UNIX_EPOCH,
+            target: None,
+        }
+    }
+
+    fn files_below(directory: &Path) -> Vec<PathBuf> {
+        let children = fs::read_dir(directory).unwrap().map(|child| child.unwrap().path());
+        children.flat_map(|child| if child.is_dir() { files_below(&child) } else { vec![child] }).collect()
     }
 
     #[test]
