@@ -1,6 +1,7 @@
 //! What is mounted in this machine's tree: `/proc/self/mountinfo` (proc(5)), read by the procfs crate.
 
 use std::ffi::OsString;
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,8 @@ fn escape_high_bytes(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {
         match byte {
-            0x80.. => text.push_str(&format!("\\{byte:03o}")),
+            // Writing to a String cannot fail.
+            0x80.. => drop(write!(text, "\\{byte:03o}")),
             _ => text.push(char::from(byte)),
         }
     }
@@ -58,16 +60,9 @@ fn unescape(text: &str) -> Vec<u8> {
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
         let digits = after.get(..3).filter(|_| first == b'\\').and_then(|d| std::str::from_utf8(d).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bytes.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { &after[3..] } else { after };
     }
     bytes
 }

@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::signals::{Signals, TICK};
+use crate::model::escaped;
 
 /// A line that is longer is cut into pieces; file names are shorter, and memory is finite.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -70,6 +71,12 @@ pub fn run(
     let mut reaper = Reaper { child: &mut child, signals, interrupted: None };
     let status = reaper.wait(&lines, &mut on_line).with_context(|| format!("cannot wait for {program}"))?;
     Ok(Ended { status, interrupted: reaper.interrupted.map(|(name, _)| name) })
+}
+
+/// The name of a running process's program (`/proc/PID/comm`, proc(5)); `None` when it has ended.
+pub fn program_of(pid: i32) -> Option<String> {
+    let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(escaped(name.trim_ascii()))
 }
 
 struct Reaper<'a> {
@@ -175,7 +182,7 @@ mod tests {
     fn both_outputs_come_line_by_line_also_without_an_end() {
         let signals = Signals::watch().unwrap();
         let mut lines = Vec::new();
-        let script = "printf 'a\\r b\\n\\n'; sleep 0.2; printf err >&2; sleep 0.2; printf c; exit 7";
+        let script = "printf 'a\\r b\\n\\n'; sleep 0.2; echo err >&2; sleep 0.2; printf c; exit 7";
         let ended =
             run(&mut shell(script), &signals, |stream, line| lines.push((stream, line.to_vec()))).unwrap();
         assert_eq!(ended.describe(), "exit status 7");
