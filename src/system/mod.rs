@@ -9,6 +9,7 @@ pub mod environment;
 pub mod files;
 pub mod fork;
 pub mod hooks;
+pub mod identity;
 pub mod image;
 pub mod ioctl;
 pub mod lock;

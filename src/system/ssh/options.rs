@@ -17,19 +17,14 @@ pub(super) fn base(login: &Login) -> Result<Vec<String>> {
         words.extend(["-F".to_owned(), plain(config)?]);
     }
     words.extend(
-        [
-            "ClearAllForwardings=yes",
-            "PermitLocalCommand=no",
-            "RemoteCommand=none",
-            "LogLevel=ERROR",
-            "ServerAliveCountMax=5",
-        ]
-        .map(|option| format!("-o{option}")),
+        ["ClearAllForwardings=yes", "PermitLocalCommand=no", "RemoteCommand=none", "ServerAliveCountMax=5"]
+            .map(|option| format!("-o{option}")),
     );
     words.push(format!("-oServerAliveInterval={}", (seconds / 5).clamp(1, 60)));
     words.push(format!("-oConnectTimeout={}", seconds.clamp(1, 60)));
     if let Some(key) = &login.key {
-        words.extend(["-i".to_owned(), path(key)?, "-oIdentitiesOnly=yes".to_owned()]);
+        // Not `-i`, which looks for the file before it expands `%%`.
+        words.extend([format!("-oIdentityFile=\"{}\"", path(key)?), "-oIdentitiesOnly=yes".to_owned()]);
     }
     words.extend(login.destination.port().map(|port| format!("-p{port}")));
     Ok(words)
@@ -38,7 +33,7 @@ pub(super) fn base(login: &Login) -> Result<Vec<String>> {
 /// For a run at which nobody sits: nothing is asked, and where host keys are pinned only they count.
 pub(super) fn unattended(login: &Login) -> Result<Vec<String>> {
     let mut words = base(login)?;
-    words.push("-oBatchMode=yes".to_owned());
+    words.extend(["-oBatchMode=yes", "-oLogLevel=ERROR"].map(str::to_owned));
     if let Some(pinned) = login.known_hosts.as_deref().filter(|file| file.exists()) {
         words.push(format!("-oUserKnownHostsFile=\"{}\"", path(pinned)?));
         words.extend(
@@ -83,8 +78,9 @@ pub(super) fn parse_lookup(printed: &str) -> HostKeyLookup {
         (None, Some("22") | None) => host.to_owned(),
         (None, Some(port)) => format!("[{host}]:{port}"),
     };
-    let files = |name: &str| {
-        value(name).into_iter().flat_map(str::split_ascii_whitespace).map(PathBuf::from).collect()
+    let files = |name: &str| -> Vec<PathBuf> {
+        let paths = value(name).unwrap_or_default().split_ascii_whitespace().map(PathBuf::from);
+        paths.filter(|path| path.is_absolute()).collect()
     };
     let (user_files, system_files) = (files("userknownhostsfile"), files("globalknownhostsfile"));
     HostKeyLookup { name, user_files, system_files }
@@ -169,7 +165,7 @@ mod tests {
     #[test]
     fn the_name_of_a_host_key_is_the_one_that_ssh_uses() {
         let files = "userknownhostsfile /root/.ssh/known_hosts /root/.ssh/known_hosts2\n\
-                     globalknownhostsfile /etc/ssh/ssh_known_hosts\n";
+                     globalknownhostsfile /etc/ssh/ssh_known_hosts none\n";
         for (lines, name) in [
             ("hostname 10.0.0.1\nport 22\n", "10.0.0.1"),
             ("hostname ::1\nport 2222\n", "[::1]:2222"),
