@@ -92,7 +92,7 @@ fn no_answer(run: &Run, request: &str, ended: Ended, said: &[u8]) -> Trouble {
     }
     let words = last_words(said);
     if ended.status.code() == Some(SSH_FAILED) {
-        return Trouble::Passing(format!("the connection to {host} was lost ({words})"));
+        return Trouble::Passing(format!("the connection to {host} was lost (ssh said: {words})"));
     }
     let why = format!(
         "{host} did not answer to \"{request}\" as a byteback server does ({}, it said: {words}); is its \
