@@ -124,7 +124,7 @@ impl Bar {
     pub fn show(&self, progress: Progress, since: Duration) {
         let Some(bar) = &self.0 else { return };
         let rate = progress.bytes.checked_div(since.as_secs()).unwrap_or(progress.bytes);
-        bar.set_message(format!("{} copied, {}/s", HumanBytes(progress.bytes), HumanBytes(rate)));
+        bar.set_message(format!("{}, {}/s", HumanBytes(progress.bytes), HumanBytes(rate)));
         let Some(files) = progress.files else { return };
         bar.set_style(style(files.complete));
         bar.set_length(files.known);
@@ -156,9 +156,9 @@ impl Default for Bar {
 /// The time to go is told only when the number of files is known.
 fn style(complete: bool) -> ProgressStyle {
     let template = if complete {
-        "[{bar:24}] {human_pos} of {human_len} files, {msg}, {elapsed} so far, {eta} to go"
+        "[{wide_bar}] {human_pos} of {human_len} files, {msg}, {eta} to go"
     } else {
-        "{spinner} {human_pos} of {human_len} files and more, {msg}, {elapsed} so far"
+        "{spinner} {human_pos} of {human_len} files and more, {msg}, {elapsed}"
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     style.progress_chars("=> ")

@@ -27,9 +27,9 @@ pub(super) fn prepare(run: &Run, connection: &Connection, attempt: usize) -> Res
     let message = sentence(&answer);
     match answer.outcome {
         Outcome::Ok => Ok(()),
-        Outcome::Busy if attempt > 1 => Err(Trouble::Passing(message)),
-        Outcome::Busy => Err(Failure::busy(message).into()),
-        Outcome::Refused => Err(Failure::refused(message).into()),
+        Outcome::Busy if attempt > 1 => Err(Trouble::Passing(busy(&message))),
+        Outcome::Busy => Err(Failure::busy(busy(&message)).into()),
+        Outcome::Refused => Err(Failure::refused(refused(&message)).into()),
         Outcome::Failed | Outcome::Snapshot | Outcome::NotDue => {
             Err(Failure::failed(format!("the server cannot take a backup now: {message}")).into())
         }
@@ -47,7 +47,7 @@ pub(super) fn complete(run: &Run, connection: &Connection) -> Result<Answer, Tro
 /// With the status that fits when there was neither a snapshot nor a young enough one.
 pub(super) fn verdict(answer: &Answer) -> Result<(backup_record::Outcome, String)> {
     let message = sentence(answer);
-    let failed = format!("the files are on the server, but no snapshot was taken: {message}");
+    let failed = format!("the files are on the server, but completing the backup failed: {message}");
     match answer.outcome {
         Outcome::Snapshot => Ok((backup_record::Outcome::Snapshot, message)),
         Outcome::NotDue => Ok((backup_record::Outcome::NotDue, message)),
@@ -92,7 +92,7 @@ fn no_answer(run: &Run, request: &str, ended: Ended, said: &[u8]) -> Trouble {
     }
     let words = last_words(said);
     if ended.status.code() == Some(SSH_FAILED) {
-        return Trouble::Passing(format!("the connection to {host} was lost ({words})"));
+        return Trouble::Passing(format!("the connection to {host} was lost (ssh said: {words})"));
     }
     let why = format!(
         "{host} did not answer to \"{request}\" as a byteback server does ({}, it said: {words}); is its \
@@ -105,8 +105,15 @@ fn no_answer(run: &Run, request: &str, ended: Ended, said: &[u8]) -> Trouble {
 /// The reason in a line of the gate that refuses.
 pub(super) fn refusal(line: &[u8]) -> Option<String> {
     let reason = line.strip_prefix(GATE)?.strip_prefix(b"refused")?;
-    let reason = escaped(reason.strip_prefix(b": ").unwrap_or(reason).trim_ascii());
-    Some(format!("the server refused: {reason}"))
+    Some(refused(&escaped(reason.strip_prefix(b": ").unwrap_or(reason).trim_ascii())))
+}
+
+fn refused(why: &str) -> String {
+    format!("the server refused: {why}")
+}
+
+fn busy(why: &str) -> String {
+    format!("the server is busy: {why}")
 }
 
 #[cfg(test)]
@@ -130,7 +137,7 @@ mod tests {
             let error = verdict(&answer(outcome, "why")).unwrap_err();
             let failure = error.downcast_ref::<Failure>().unwrap();
             assert_eq!(failure.status, status);
-            assert!(failure.message.contains("no snapshot was taken: why"), "{}", failure.message);
+            assert!(failure.message.contains("failed: why"), "{}", failure.message);
         }
         let (outcome, message) = verdict(&answer(Outcome::NotDue, "too soon")).unwrap();
         assert_eq!(outcome, backup_record::Outcome::NotDue);

@@ -4,10 +4,11 @@
 use anyhow::{Error, Result, bail};
 
 use super::report::seconds;
-use super::{Run, answers, interrupted, rsync};
+use super::{Order, Run, answers, check, interrupted, rsync};
 use crate::model::backup_record::{Attempt, BackupRecord};
 use crate::model::{Failure, Status};
 use crate::protocol::answer::Answer;
+use crate::system::signals::Signals;
 use crate::system::ssh::Connection;
 use crate::system::{clock, console};
 
@@ -38,7 +39,7 @@ impl From<Failure> for Trouble {
 /// The last attempt's reason, or the first that is final.
 pub(super) fn deliver(run: &Run, record: &mut BackupRecord) -> Result<Answer> {
     let mut copied = false;
-    persist(run, record, |record, attempt| {
+    persist(run.order, &run.signals, record, |record, attempt| {
         let connection = connect(run)?;
         if !copied {
             answers::prepare(run, &connection, record.attempts.len() + 1)?;
@@ -54,15 +55,18 @@ pub(super) fn deliver(run: &Run, record: &mut BackupRecord) -> Result<Answer> {
 /// # Errors
 /// As for [`deliver`].
 pub(super) fn rehearse(run: &Run, record: &mut BackupRecord) -> Result<()> {
-    persist(run, record, |record, attempt| rsync::push(run, &connect(run)?, record, attempt))
+    persist(run.order, &run.signals, record, |record, attempt| {
+        rsync::push(run, &connect(run)?, record, attempt)
+    })
 }
 
 fn persist<T>(
-    run: &Run,
+    order: &Order,
+    signals: &Signals,
     record: &mut BackupRecord,
     mut one: impl FnMut(&mut BackupRecord, &mut Attempt) -> Result<T, Trouble>,
 ) -> Result<T> {
-    let all = run.order.retry_number.saturating_add(1);
+    let all = order.retry_number.saturating_add(1);
     for number in 1..=all {
         let now = clock::now();
         let mut attempt = Attempt { started: now, ended: now, rsync_status: None, error: None };
@@ -78,20 +82,18 @@ fn persist<T>(
             Ok(value) => return Ok(value),
             Err(Trouble::Final(error)) => return Err(error),
             Err(Trouble::Passing(why)) if number == all => bail!(given_up(all, &why)),
-            Err(Trouble::Passing(why)) => pause(run, number, all, &why)?,
+            Err(Trouble::Passing(why)) => {
+                let delay = order.retry_delay;
+                console::say(format_args!(
+                    "attempt {number} of {all} failed: {why}; trying again in {}",
+                    seconds(delay.as_secs())
+                ));
+                signals.sleep(delay.duration());
+                check(signals)?;
+            }
         }
     }
     bail!("no attempt was made")
-}
-
-fn pause(run: &Run, number: u32, all: u32, why: &str) -> Result<()> {
-    let delay = run.order.retry_delay;
-    console::say(format_args!(
-        "attempt {number} of {all} failed: {why}; trying again in {}",
-        seconds(delay.as_secs())
-    ));
-    run.signals.sleep(delay.duration());
-    run.check_signals()
 }
 
 fn given_up(attempts: u32, why: &str) -> Failure {
@@ -103,9 +105,7 @@ fn given_up(attempts: u32, why: &str) -> Failure {
 
 /// Only "cannot be reached" may pass by itself: a refused key or a changed host key does not.
 fn connect(run: &Run) -> Result<Connection, Trouble> {
-    if let Some(signal) = run.signals.caught() {
-        return Err(interrupted(signal).into());
-    }
+    check(&run.signals)?;
     Connection::open(&run.settings.login).map_err(|error| {
         if let Some(signal) = run.signals.caught() {
             return interrupted(signal).into();
@@ -115,4 +115,47 @@ fn connect(run: &Run) -> Result<Connection, Trouble> {
             _ => Trouble::Final(error),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::span::Span;
+
+    fn attempts_until(retry_number: u32, outcomes: &[Option<bool>]) -> (Result<()>, usize) {
+        let order = Order {
+            destination: None,
+            sources: Vec::new(),
+            excludes: Vec::new(),
+            verbose: false,
+            retry_number,
+            retry_delay: Span::seconds(0),
+            io_timeout: None,
+            ssh_key: None,
+            config_dir: "/nonexistent".into(),
+            dry_run: false,
+            json: false,
+        };
+        let mut record = BackupRecord::begin(clock::now(), false);
+        let mut outcomes = outcomes.iter();
+        let result =
+            persist(&order, &Signals::watch().unwrap(), &mut record, |_, _| match outcomes.next().unwrap() {
+                Some(true) => Ok(()),
+                Some(false) => Err(Failure::refused("final").into()),
+                None => Err(Trouble::Passing("passing".to_owned())),
+            });
+        (result, record.attempts.len())
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again_and_not_for_ever() {
+        let (result, attempts) = attempts_until(3, &[None, None, Some(true)]);
+        assert!(result.is_ok() && attempts == 3);
+        let (result, attempts) = attempts_until(3, &[Some(false)]);
+        assert_eq!((result.unwrap_err().to_string().as_str(), attempts), ("final", 1));
+        let (result, attempts) = attempts_until(1, &[None, None]);
+        assert_eq!(result.unwrap_err().to_string(), "gave up after 2 attempts: passing");
+        assert_eq!(attempts, 2);
+        assert_eq!(attempts_until(0, &[None]).0.unwrap_err().to_string(), "passing");
+    }
 }

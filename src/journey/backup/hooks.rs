@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use super::report::warn;
-use super::{Run, interrupted};
+use super::{Run, check, interrupted};
 use crate::model::backup_record::{BackupRecord, HookRun};
 use crate::model::{Status, escaped};
 use crate::policy::hook_order;
@@ -25,10 +25,10 @@ struct Hook {
 /// When the directory cannot be read, or a signal ends the run; not when a hook fails.
 pub(super) fn run_all(run: &Run, directory: &str, record: &mut BackupRecord) -> Result<()> {
     for hook in find(run, directory)? {
-        run.check_signals()?;
+        check(&run.signals)?;
         run_one(run, &hook, record)?;
     }
-    run.check_signals()
+    check(&run.signals)
 }
 
 /// The names of the hooks that a real run would start.

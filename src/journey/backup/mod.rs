@@ -124,11 +124,11 @@ impl Run<'_> {
     fn result(&self, line: &str) {
         if self.order.json { console::say(line) } else { console::print(line) }
     }
+}
 
-    /// An error if we were told to stop.
-    fn check_signals(&self) -> Result<()> {
-        self.signals.caught().map_or(Ok(()), |signal| bail!(interrupted(signal)))
-    }
+/// An error if we were told to stop.
+fn check(signals: &Signals) -> Result<()> {
+    signals.caught().map_or(Ok(()), |signal| bail!(interrupted(signal)))
 }
 
 fn interrupted(signal: &str) -> Failure {

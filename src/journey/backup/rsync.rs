@@ -6,7 +6,6 @@ mod listener;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -14,9 +13,11 @@ use anyhow::{Context, Result};
 
 use super::attempts::Trouble;
 use super::report::{self, grouped};
+use super::settings::Settings;
 use super::{Order, Run, interrupted};
 use crate::model::Failure;
 use crate::model::backup_record::{Attempt, BackupRecord};
+use crate::model::client_config::RSYNC_FLAGS;
 use crate::policy::retry::{self, Verdict};
 use crate::system::progress::Bar;
 use crate::system::ssh::Connection;
@@ -49,8 +50,8 @@ pub(super) fn push(
     record: &mut BackupRecord,
     attempt: &mut Attempt,
 ) -> Result<(), Trouble> {
-    let program = process::find_program(&PROGRAMS)
-        .with_context(|| Failure::misuse("rsync is not installed here; install the package rsync"))?;
+    let missing = || Failure::misuse("rsync is not installed here; install the package rsync");
+    let program = process::find_program(&PROGRAMS).ok_or_else(missing)?;
     let bar = Bar::new();
     let mut command = process::command(program);
     command.args(words(run, connection, bar.is_shown()));
@@ -63,12 +64,14 @@ pub(super) fn push(
     for warning in &heard.complaints {
         report::remember(record, warning);
     }
-    let outcome = judge(run, ended, &heard);
+    let outcome = judge(&run.settings, ended, &heard);
     if outcome.is_ok() {
         record.transfer = Some(heard.transfer);
         if heard.vanished > 0 {
             let files = grouped(heard.vanished);
-            console::say(format_args!("{files} files vanished while they were read, as they do in use"));
+            console::say(format_args!(
+                "files that vanished while they were read: {files} (normal on a machine that is in use)"
+            ));
         }
         run.result(&report::summary(&heard.transfer, begin.elapsed(), run.order.dry_run));
     }
@@ -116,7 +119,7 @@ fn joined(option: &str, value: impl AsRef<OsStr>) -> OsString {
     word
 }
 
-fn judge(run: &Run, ended: Ended, heard: &Heard) -> Result<(), Trouble> {
+fn judge(settings: &Settings, ended: Ended, heard: &Heard) -> Result<(), Trouble> {
     if let Some(signal) = ended.interrupted {
         return Err(interrupted(signal).into());
     }
@@ -128,7 +131,7 @@ fn judge(run: &Run, ended: Ended, heard: &Heard) -> Result<(), Trouble> {
         return Err(Failure::refused(refused.clone()).into());
     }
     if heard.server_is_full {
-        let host = run.settings.login.destination.host();
+        let host = settings.login.destination.host();
         return Err(Trouble::Passing(format!(
             "the disk of {host} is full; what was copied is kept, and its administrator can make room with \
              byteback-prune"
@@ -140,9 +143,72 @@ fn judge(run: &Run, ended: Ended, heard: &Heard) -> Result<(), Trouble> {
         Verdict::Done => Ok(()),
         Verdict::Again(why) => Err(Trouble::Passing(sentence(why))),
         Verdict::Fatal(why) if ended.status.code() == Some(1) => {
-            let flags = run.settings.directory.join(crate::model::client_config::RSYNC_FLAGS);
-            Err(Failure::misuse(format!("{}; look at {}", sentence(why), Path::display(&flags))).into())
+            let flags = settings.directory.join(RSYNC_FLAGS);
+            Err(Failure::misuse(format!("{}; look at {}", sentence(why), flags.display())).into())
         }
         Verdict::Fatal(why) => Err(Failure::failed(sentence(why)).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::path::PathBuf;
+    use std::process::ExitStatus;
+
+    use super::*;
+    use crate::model::Status;
+    use crate::model::span::Span;
+    use crate::system::ssh::Login;
+
+    fn judged(status: i32, heard: &Heard) -> Result<(), Trouble> {
+        let login = Login {
+            destination: "server:".parse().unwrap(),
+            key: None,
+            known_hosts: None,
+            config: None,
+            io_timeout: Span::seconds(1),
+        };
+        let directory = PathBuf::from("/etc/byteback");
+        let settings = Settings { login, directory, excludes: None, filter: None, flags: Vec::new() };
+        let ended = Ended { status: ExitStatus::from_raw(status << 8), interrupted: None };
+        judge(&settings, ended, heard)
+    }
+
+    fn status_of(trouble: Trouble) -> (Option<Status>, String) {
+        match trouble {
+            Trouble::Passing(why) => (None, why),
+            Trouble::Final(error) => {
+                let failure = error.downcast_ref::<Failure>().unwrap();
+                (Some(failure.status), failure.message.clone())
+            }
+        }
+    }
+
+    #[test]
+    fn a_push_that_the_gate_refused_is_not_tried_again() {
+        let heard = Heard { refused: Some("the server refused: no".to_owned()), ..Heard::default() };
+        let (status, why) = status_of(judged(12, &heard).unwrap_err());
+        assert_eq!((status, why.as_str()), (Some(Status::Refused), "the server refused: no"));
+    }
+
+    #[test]
+    fn a_full_server_is_named_and_tried_again() {
+        let heard = Heard { server_is_full: true, ..Heard::default() };
+        let (status, why) = status_of(judged(11, &heard).unwrap_err());
+        assert_eq!(status, None);
+        assert!(why.starts_with("the disk of server is full"), "{why}");
+    }
+
+    #[test]
+    fn an_end_is_told_with_what_rsync_said() {
+        let heard = Heard { reason: Some("rsync: x".to_owned()), ..Heard::default() };
+        assert!(judged(0, &heard).is_ok() && judged(24, &heard).is_ok());
+        let (status, why) = status_of(judged(23, &heard).unwrap_err());
+        assert_eq!(status, None);
+        assert_eq!(why, "rsync ended with exit status 23, some files could not be copied (rsync: x)");
+        let (status, why) = status_of(judged(1, &heard).unwrap_err());
+        assert_eq!(status, Some(Status::Misuse));
+        assert!(why.ends_with("look at /etc/byteback/rsync_flags"), "{why}");
     }
 }

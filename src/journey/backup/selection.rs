@@ -1,6 +1,7 @@
 //! What is backed up and what is left out, decided on this machine as it is now.
 
 use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -46,7 +47,10 @@ fn existing_source(text: &OsStr) -> Result<PathBuf> {
     let source = sources::parse_source(text).map_err(|why| wrong(why.to_string()))?;
     match source.symlink_metadata() {
         Ok(_) => Ok(source),
-        Err(error) => bail!(wrong(format!("{error}; mend the path or mount what should be there"))),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!(wrong("there is no such file; mend the path, or mount what should be there".to_owned()))
+        }
+        Err(error) => bail!(wrong(error.to_string())),
     }
 }
 

@@ -68,8 +68,7 @@ impl Settings {
         match lock::try_directory(place)? {
             Locking::Held(lock) => Ok(lock),
             Locking::TakenBy(pid) => bail!(Failure::busy(format!(
-                "another backup is at work on this machine ({}, which holds the lock on {}); let it end, or \
-                 end it",
+                "another backup is at work on this machine: {} holds the lock on {}; let it end, or end it",
                 holder(pid),
                 place.display()
             ))),
@@ -79,10 +78,10 @@ impl Settings {
 
 /// rsync inherits the lock, so it can outlive the program that took it.
 fn holder(pid: Option<i32>) -> String {
-    let Some(pid) = pid else { return "a process that the kernel does not name".to_owned() };
+    let Some(pid) = pid else { return "some process".to_owned() };
     match supervise::program_of(pid) {
-        Some(name) => format!("process {pid}, {name}"),
-        None => format!("process {pid}, which has ended but has left its rsync behind"),
+        Some(name) => format!("process {pid} ({name})"),
+        None => format!("the rsync that process {pid} left behind when it was killed"),
     }
 }
 
@@ -106,12 +105,13 @@ fn destination(order: &Order, configured: Option<Destination>, directory: &Path)
         let parsed = text.parse();
         return parsed.map_err(|why| Failure::misuse(format!("--destination {text}: {why}")).into());
     }
-    configured.with_context(|| {
-        Failure::misuse(format!(
+    configured.ok_or_else(|| {
+        let why = format!(
             "no destination is given and there is none in {}; run byteback-setup-client --destination \
              user@host:",
             directory.join(client_config::DESTINATION).display()
-        ))
+        );
+        Failure::misuse(why).into()
     })
 }
 

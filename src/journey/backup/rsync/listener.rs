@@ -89,7 +89,12 @@ impl Listener {
         if let Some(words) = line.strip_prefix(GATE) {
             heard.refused = heard.refused.take().or_else(|| refusal(line));
             heard.reason = Some(format!("the server said: {}", escaped(words)));
-        } else if line.starts_with(b"file has vanished: ") {
+        }
+        if heard.refused.is_some() {
+            // It will be the sentence at the end; what rsync says of the closed connection adds nothing.
+            return;
+        }
+        if line.starts_with(b"file has vanished: ") {
             heard.vanished += 1;
             if self.verbose {
                 self.bar.say(&text);
