@@ -5,6 +5,7 @@ pub mod enrol;
 pub mod prune;
 pub mod receive;
 pub mod restore;
+pub mod server;
 pub mod setup_client;
 pub mod setup_server;
 pub mod snapshot;

@@ -1,5 +1,7 @@
 //! Bytes from outside as text that can be printed: in a log line, on a terminal, in an error.
 
+use std::fmt::Write;
+
 /// The bytes as text that cannot harm a terminal or forge a line: control characters and bytes that
 /// are not UTF-8 as `\xHH`, a backslash doubled.
 pub fn escaped(bytes: &[u8]) -> String {
@@ -28,7 +30,7 @@ fn is_invisible(c: char) -> bool {
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
-        text.push_str(&format!("\\x{byte:02x}"));
+        let _ = write!(text, "\\x{byte:02x}"); // a String takes everything
     }
 }
 

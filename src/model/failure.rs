@@ -31,6 +31,12 @@ impl Status {
     }
 }
 
+impl From<Status> for u8 {
+    fn from(status: Status) -> Self {
+        status as Self
+    }
+}
+
 /// An error that knows the exit status of the program that it ends: one sentence with what failed,
 /// on what, why, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +77,14 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// The status that a [`Failure`] anywhere in the chain carries; every other error may work later.
+pub fn status_of(error: &anyhow::Error) -> Status {
+    // A Failure that was added as context is found by downcast_ref, one that is a cause in the chain.
+    let as_context = error.downcast_ref::<Failure>();
+    let failure = as_context.or_else(|| error.chain().find_map(|cause| cause.downcast_ref::<Failure>()));
+    failure.map_or(Status::Failed, |failure| failure.status)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +95,15 @@ mod tests {
             assert_eq!(Status::from_code(i32::from(status as u8)), status);
         }
         assert_eq!(Status::from_code(255), Status::Failed);
+    }
+
+    #[test]
+    fn the_status_is_found_above_and_below_added_context() {
+        use anyhow::{Context, anyhow};
+        let below = Err::<(), _>(Failure::refused("no")).context("while trying").unwrap_err();
+        assert_eq!(status_of(&below), Status::Refused);
+        let above = Err::<(), _>(anyhow!("no such file")).context(Failure::misuse("wrong")).unwrap_err();
+        assert_eq!(status_of(&above), Status::Misuse);
+        assert_eq!(status_of(&anyhow!("other")), Status::Failed);
     }
 }

@@ -1,1 +1,14 @@
 //! Backups at rest: what lies where below the store, and the few things that can be done to it.
+//!
+//! The store's root is opened once; everything below is reached through handles, never through a name
+//! that could have become a link meanwhile. Nothing here decides: policy says what, a journey when.
+
+mod btrfs;
+pub mod keys;
+mod layout;
+pub mod search;
+mod volume;
+
+pub use btrfs::Btrfs;
+pub use layout::{ClientState, Store};
+pub use volume::{OpenTree, Volume};

@@ -1,1 +1,68 @@
-//! (being written)
+//! Unix users: who this process is, and where the store's user lives.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use nix::unistd::{Gid, Uid, User, initgroups, setgid, setuid};
+
+/// A user of this machine.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The login name.
+    pub name: String,
+    /// Its number.
+    pub uid: Uid,
+    /// Its main group.
+    pub gid: Gid,
+    /// Its home directory, by default the store.
+    pub home: PathBuf,
+}
+
+impl From<User> for Account {
+    fn from(user: User) -> Self {
+        Self { name: user.name, uid: user.uid, gid: user.gid, home: user.dir }
+    }
+}
+
+/// The user of this name; `None` if there is none.
+///
+/// # Errors
+/// When the user database cannot be read.
+pub fn by_name(name: &str) -> Result<Option<Account>> {
+    let found = User::from_name(name).with_context(|| format!("cannot look up the user {name}"))?;
+    Ok(found.map(Account::from))
+}
+
+/// The user with this number; `None` if there is none.
+///
+/// # Errors
+/// When the user database cannot be read.
+pub fn by_uid(uid: u32) -> Result<Option<Account>> {
+    let found = User::from_uid(Uid::from_raw(uid)).with_context(|| format!("cannot look up user {uid}"))?;
+    Ok(found.map(Account::from))
+}
+
+/// The user that this process acts as.
+///
+/// # Errors
+/// When it has no entry in the user database.
+pub fn own() -> Result<Account> {
+    by_uid(Uid::effective().as_raw())?.context("this process runs as a user without an entry in /etc/passwd")
+}
+
+/// Whether this process is root.
+pub fn is_root() -> bool {
+    Uid::effective().is_root()
+}
+
+/// Stops being root for good: from here on this process is `account` and nobody else.
+///
+/// # Errors
+/// When the kernel refuses one of the steps.
+pub fn become_account(account: &Account) -> Result<()> {
+    let name = std::ffi::CString::new(account.name.as_str()).context("a user's name with a NUL byte")?;
+    initgroups(&name, account.gid)
+        .and_then(|()| setgid(account.gid))
+        .and_then(|()| setuid(account.uid))
+        .with_context(|| format!("cannot become user {}", account.name))
+}

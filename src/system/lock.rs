@@ -63,10 +63,11 @@ pub fn try_directory(path: &Path) -> Result<Locking> {
 pub fn wait_exclusive(path: &Path, patience: Duration) -> Result<Locking> {
     let deadline = Instant::now() + patience;
     loop {
-        match try_exclusive(path)? {
-            Locking::TakenBy(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
-            outcome => return Ok(outcome),
+        let outcome = try_exclusive(path)?;
+        if matches!(outcome, Locking::Held(_)) || Instant::now() >= deadline {
+            return Ok(outcome);
         }
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

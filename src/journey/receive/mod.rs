@@ -1,0 +1,157 @@
+//! The gate: one request of one client, from the words that sshd passes on to the verdict and what
+//! follows from it.
+//!
+//! The client is an enemy. Nothing that it sends reaches `exec`: words become a request, a request
+//! becomes a job, and what is run is printed anew from the job. Every verdict is exactly one log line.
+
+mod explain;
+mod list;
+mod transfer;
+mod visit;
+
+use anyhow::{Context, Result};
+
+use super::server::{Place, Server};
+use super::snapshot;
+use crate::model::{ClientName, Failure, Grant, Status};
+use crate::protocol::answer::{Answer, Outcome};
+use crate::protocol::request::{Manner, Request};
+use crate::system::{clock, console, environment};
+use std::os::unix::ffi::OsStringExt;
+use visit::{Job, Visit};
+
+const PROGRAM: &str = "byteback-receive";
+
+/// What the key line says.
+#[derive(Debug)]
+pub struct Options {
+    /// Whose key it is; without it the former program's `BYTEBACK_HOST`.
+    pub client: Option<ClientName>,
+    /// The store and its configuration.
+    pub place: Place,
+    /// Print the verdict and run nothing.
+    pub explain: bool,
+}
+
+/// How the gate ends: with a status of its own, or with rsync's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// As all programs do.
+    Own(Status),
+    /// rsync ran and ended with this (rsync(1), EXIT VALUES); its client must see the same.
+    Rsync(u8),
+}
+
+impl From<Ending> for u8 {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Own(status) => status as Self,
+            Ending::Rsync(code) => code,
+        }
+    }
+}
+
+/// Serves one request.
+///
+/// # Errors
+/// Refusals (status 3), "busy" (4), and what fails on the server (1).
+pub fn run(options: &Options) -> Result<Ending> {
+    let grant = grant(options.client.as_ref())?;
+    let line = environment::variable("SSH_ORIGINAL_COMMAND").unwrap_or_default().into_vec();
+    let request = Request::parse(&line);
+    if options.explain {
+        return explain::print(&grant, &request, &options.place).map(Ending::Own);
+    }
+    let visit = Visit::new(Server::open(&options.place, PROGRAM)?, grant, peer());
+    let request = match request {
+        Ok(request) => request,
+        Err(refusal) => return Err(visit.refuse("unknown", &refusal.into())),
+    };
+    match visit.admit(&request) {
+        Ok(job) => {
+            visit.log_accept(&request);
+            carry_out(&visit, job)
+        }
+        Err(error) => answer_or_fail(&visit, &request, visit.refuse(request.name(), &error)),
+    }
+}
+
+/// The key line names the client. Only a line of the former program, which names it in the
+/// environment that sshd sets from the same line, has no `--client`.
+fn grant(client: Option<&ClientName>) -> Result<Grant> {
+    if let Some(client) = client {
+        return Ok(Grant { client: client.clone() });
+    }
+    let nobody =
+        "the key line in authorized_keys names no client; enrol the client again with byteback-setup-client";
+    let name = environment::text("BYTEBACK_HOST").context(Failure::misuse(nobody))?;
+    let client = name.parse().with_context(|| Failure::misuse("BYTEBACK_HOST is no client's name"))?;
+    Ok(Grant { client })
+}
+
+/// The address that sshd says the client came from (ssh(1), ENVIRONMENT).
+fn peer() -> Option<String> {
+    let connection = environment::text("SSH_CONNECTION")?;
+    let address = connection.split(' ').next()?;
+    address.parse::<std::net::IpAddr>().ok().map(|ip| ip.to_canonical().to_string())
+}
+
+fn carry_out(visit: &Visit, job: Job) -> Result<Ending> {
+    match job {
+        Job::Ping(manner) => Ok(tell(&visit.answer(Outcome::Ok, "the key works"), manner)),
+        Job::Prepare(manner) => Ok(tell(&visit.answer(Outcome::Ok, "the backup may start"), manner)),
+        Job::Complete(manner) => Ok(complete(visit, manner)),
+        Job::List(job) => list::print(&job).map(Ending::Own),
+        Job::Push(job) => transfer::push(visit, job),
+        Job::Pull(job) => transfer::pull(visit, &job),
+    }
+}
+
+/// The push is over: a snapshot, if one is due. The former program's clients get the message and
+/// status 0 also when none was due, as they always did.
+fn complete(visit: &Visit, manner: Manner) -> Ending {
+    let taken = snapshot::take(&visit.server, &visit.grant.client, clock::now());
+    let answer = match taken {
+        Ok(taken) => {
+            let snapshot = taken.snapshot().map(ToString::to_string);
+            Answer { snapshot, ..visit.answer(taken.outcome(), &taken.to_string()) }
+        }
+        Err(error) => {
+            visit.server.log.warning(format_args!(
+                "failed client={} request=complete reason={error:#}",
+                visit.grant.client
+            ));
+            visit.answer(Outcome::Failed, &format!("no snapshot was taken: {error:#}"))
+        }
+    };
+    tell(&answer, manner)
+}
+
+/// A client that asked with `--json` gets its refusal as an answer, all others as an error.
+fn answer_or_fail(visit: &Visit, request: &Request, failure: anyhow::Error) -> Result<Ending> {
+    let Some(manner) = request.manner().filter(|manner| manner.json) else { return Err(failure) };
+    let outcome = match crate::model::failure::status_of(&failure) {
+        Status::Busy => Outcome::Busy,
+        Status::Refused => Outcome::Refused,
+        Status::Done | Status::Failed | Status::Misuse => Outcome::Failed,
+    };
+    Ok(tell(&visit.answer(outcome, &format!("{failure:#}")), manner))
+}
+
+fn tell(answer: &Answer, manner: Manner) -> Ending {
+    let status = match answer.outcome {
+        Outcome::Ok | Outcome::Snapshot => Status::Done,
+        Outcome::NotDue if !manner.json => Status::Done,
+        Outcome::NotDue | Outcome::Busy => Status::Busy,
+        Outcome::Refused => Status::Refused,
+        Outcome::Failed => Status::Failed,
+    };
+    if manner.json {
+        console::print(answer.to_json());
+    } else if status != Status::Done {
+        console::say(format_args!("{PROGRAM}: {}", answer.message));
+    } else if answer.outcome != Outcome::Ok || manner.verbose {
+        console::print(&answer.message);
+    }
+    Ending::Own(status)
+}

@@ -1,0 +1,191 @@
+//! One request on its way to a verdict: what must be true before anything is done for it.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use anyhow::{Error, Result, bail};
+
+use crate::journey::server::Server;
+use crate::model::failure::status_of;
+use crate::model::{Failure, Grant, Status, Tree, escaped};
+use crate::protocol::answer::{Answer, Outcome};
+use crate::protocol::find_query::FindQuery;
+use crate::protocol::request::{Manner, Request};
+use crate::protocol::rsync_args::{ConfinedRsync, Source};
+use crate::store::OpenTree;
+use crate::store::search;
+use crate::system::lock::{Lock, Locking};
+
+/// How long a new push waits for the last one of the same client to end: its rsync may need a moment
+/// to notice that the connection is gone.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One connection of one client.
+pub(super) struct Visit {
+    pub(super) server: Server,
+    pub(super) grant: Grant,
+    pub(super) peer: Option<String>,
+}
+
+/// A request that was admitted, with everything held open that it needs.
+pub(super) enum Job {
+    Ping(Manner),
+    Prepare(Manner),
+    Complete(Manner),
+    List(ListJob),
+    Push(PushJob),
+    Pull(PullJob),
+}
+
+/// Find files.
+pub(super) struct ListJob {
+    pub(super) query: FindQuery,
+    pub(super) json: bool,
+    pub(super) trees: Vec<(Tree, OpenTree)>,
+}
+
+/// rsync writes `current`; nobody else of this client does meanwhile.
+pub(super) struct PushJob {
+    pub(super) rsync: ConfinedRsync,
+    pub(super) current: OpenTree,
+    pub(super) lock: Lock,
+}
+
+/// rsync reads trees of this client.
+pub(super) struct PullJob {
+    pub(super) rsync: ConfinedRsync,
+    pub(super) trees: Vec<OpenTree>,
+}
+
+impl Visit {
+    pub(super) fn new(server: Server, grant: Grant, peer: Option<String>) -> Self {
+        Self { server, grant, peer }
+    }
+
+    /// Whether the request may be carried out now. Changes nothing but taking the client's lock.
+    pub(super) fn admit(&self, request: &Request) -> Result<Job> {
+        let client = &self.grant.client;
+        if !self.server.store.volume().is_enrolled(client) {
+            bail!(Failure::refused(format!(
+                "the store has no {client}/current; the administrator must enrol the client again or mount the store"
+            )));
+        }
+        Ok(match request {
+            Request::Ping(manner) => Job::Ping(*manner),
+            Request::Prepare(manner) => {
+                self.lock_writer(Duration::ZERO)?;
+                Job::Prepare(*manner)
+            }
+            Request::Complete(manner) => Job::Complete(*manner),
+            Request::List(list) => {
+                let trees = self.trees_of(&list.query)?;
+                Job::List(ListJob { query: list.query.clone(), json: list.json, trees })
+            }
+            Request::Push(rsync) => self.admit_push(rsync)?,
+            Request::Pull(rsync) => Job::Pull(self.admit_pull(rsync.clone())?),
+            Request::OldRestore(old) => {
+                let sources = self.find_sources(&old.query)?;
+                Job::Pull(self.admit_pull(ConfinedRsync::pull(old.options.clone(), sources))?)
+            }
+        })
+    }
+
+    fn admit_push(&self, rsync: &ConfinedRsync) -> Result<Job> {
+        let lock = self.lock_writer(PATIENCE)?;
+        let current = self.server.store.volume().open(&self.grant.client, &Tree::Current)?;
+        if current.read_only {
+            bail!(Failure::failed("current is read-only; the administrator must make it writable again"));
+        }
+        Ok(Job::Push(PushJob { rsync: rsync.clone(), current, lock }))
+    }
+
+    fn admit_pull(&self, rsync: ConfinedRsync) -> Result<PullJob> {
+        let mut names: Vec<&Tree> = rsync.sources().iter().map(|source| &source.tree).collect();
+        names.sort();
+        names.dedup();
+        let trees = names.into_iter().map(|tree| self.open_for_reading(tree)).collect::<Result<_>>()?;
+        Ok(PullJob { rsync, trees })
+    }
+
+    /// A snapshot must be read-only: only then is what the client gets what the server froze.
+    fn open_for_reading(&self, tree: &Tree) -> Result<OpenTree> {
+        let client = &self.grant.client;
+        let Ok(open) = self.server.store.volume().open(client, tree) else {
+            bail!(Failure::refused(format!("there is no snapshot {tree} of {client}")));
+        };
+        if !open.read_only && *tree != Tree::Current {
+            bail!(Failure::refused(format!(
+                "snapshot {tree} is writable; the administrator makes it read-only with byteback-setup-server"
+            )));
+        }
+        Ok(open)
+    }
+
+    /// The trees that a query looks through, newest first.
+    fn trees_of(&self, query: &FindQuery) -> Result<Vec<(Tree, OpenTree)>> {
+        let names: Vec<Tree> = if let Some(tree) = &query.tree {
+            vec![tree.clone()]
+        } else {
+            let snapshots = self.server.store.volume().snapshots(&self.grant.client)?;
+            snapshots.into_iter().rev().map(Tree::Snapshot).collect()
+        };
+        names.into_iter().map(|tree| Ok((tree.clone(), self.open_for_reading(&tree)?))).collect()
+    }
+
+    /// The newest copy of everything that an old client's patterns match, by the names it asked for.
+    fn find_sources(&self, query: &FindQuery) -> Result<Vec<Source>> {
+        if query.all {
+            bail!(Failure::refused(
+                "all versions cannot have one name in a restore; list them with --all and restore one --snapshot"
+            ));
+        }
+        let mut sources = Vec::new();
+        search::run(query, &self.trees_of(query)?, &mut |entry| {
+            sources.push(Source::by_name(entry.tree, entry.path));
+            Ok(())
+        })?;
+        if sources.is_empty() {
+            bail!(Failure::refused("no file matches"));
+        }
+        Ok(sources)
+    }
+
+    fn lock_writer(&self, patience: Duration) -> Result<Lock> {
+        match self.server.store.client_state(&self.grant.client)?.lock_writer(patience)? {
+            Locking::Held(lock) => Ok(lock),
+            Locking::TakenBy(process) => {
+                let process =
+                    process.map_or_else(String::new, |pid| format!(" (process {pid} on the server)"));
+                bail!(Failure::busy(format!(
+                    "another backup of this client is at work{process}; try again later"
+                )))
+            }
+        }
+    }
+
+    /// An answer about this client.
+    pub(super) fn answer(&self, outcome: Outcome, message: &str) -> Answer {
+        let client = self.grant.client.to_string();
+        Answer { schema: 1, outcome, client, snapshot: None, message: message.to_owned() }
+    }
+
+    pub(super) fn log_accept(&self, request: &Request) {
+        self.server.log.info(self.verdict("accept", request.name(), "ok"));
+    }
+
+    /// Logs the refusal and gives it back as the error that the client sees.
+    pub(super) fn refuse(&self, request: &str, error: &Error) -> Error {
+        let reason = format!("{error:#}");
+        let status = status_of(error);
+        self.server.log.warning(self.verdict("refuse", request, &reason));
+        let word = if status == Status::Busy { "busy" } else { "refused" };
+        let message = format!("{word}: {reason}");
+        Failure { status, message }.into()
+    }
+
+    fn verdict(&self, verdict: &str, request: &str, reason: &str) -> impl Display {
+        let peer = self.peer.as_deref().unwrap_or("-");
+        let reason = escaped(reason.as_bytes());
+        format!("{verdict} client={} peer={peer} request={request} reason={reason}", self.grant.client)
+    }
+}

@@ -1,0 +1,102 @@
+//! The Unix user of the store: its home is the store, it has a shell for the forced command and no
+//! password.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Options, done};
+use crate::model::Failure;
+use crate::system::account::{Account, by_name};
+use crate::system::{files, process};
+
+/// Where the backups lie when nobody says so.
+const DEFAULT_STORE: &str = "/var/lib/byteback";
+/// What `useradd -r` leaves in the password field, and `usermod -p` shall put there instead.
+const NO_PASSWORD: &str = "*";
+
+/// `--store`, or the home of a user that is there, or [`DEFAULT_STORE`].
+pub(super) fn store_of(options: &Options) -> Result<PathBuf> {
+    let store = match &options.store {
+        Some(store) => store.clone(),
+        None => by_name(&options.user)?.map_or_else(|| PathBuf::from(DEFAULT_STORE), |account| account.home),
+    };
+    if !store.is_absolute() {
+        bail!(Failure::misuse(format!("the store {} must be an absolute path", store.display())));
+    }
+    Ok(store)
+}
+
+/// The user, made if it is missing.
+pub(super) fn make(name: &str, store: &Path) -> Result<Account> {
+    if let Some(account) = by_name(name)? {
+        check_home(&account, store)?;
+        return Ok(account);
+    }
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b);
+    if !name.bytes().all(plain) || !name.starts_with(|c: char| c.is_ascii_lowercase()) || name.len() > 31 {
+        bail!(Failure::misuse(format!("{name:?} cannot be a Unix user's name")));
+    }
+    let home = store.to_str().context("the store's path is not UTF-8")?;
+    run_as_admin(
+        "useradd",
+        &["--system", "--user-group", "--no-create-home", "--shell", "/bin/sh", "--home-dir", home, name],
+    )?;
+    run_as_admin("usermod", &["--password", NO_PASSWORD, name])?;
+    done(format_args!("user {name} made, with the home {home} and without a password"));
+    by_name(name)?.with_context(|| format!("the user {name} was made and is not there"))
+}
+
+fn check_home(account: &Account, store: &Path) -> Result<()> {
+    if account.uid.is_root() {
+        bail!(Failure::misuse("the store's user must not be root; name another with --user"));
+    }
+    if account.home != store {
+        bail!(Failure::misuse(format!(
+            "the user {} has the home {}, not {}; use --store {} or another --user",
+            account.name,
+            account.home.display(),
+            store.display(),
+            account.home.display()
+        )));
+    }
+    Ok(())
+}
+
+fn run_as_admin(program: &str, words: &[&str]) -> Result<()> {
+    let candidates = [format!("/usr/sbin/{program}"), format!("/sbin/{program}")];
+    let candidates: Vec<&str> = candidates.iter().map(String::as_str).collect();
+    let path = process::find_program(&candidates).with_context(|| {
+        Failure::failed(format!("{program} is not installed; run apt-get install passwd"))
+    })?;
+    process::run(process::command(path).args(words)).map(|_| ())
+}
+
+/// Says when sshd would not let the user in, and what helps (passwd(5), shadow(5), sshd_config(5)).
+pub(super) fn check_login(account: &Account) -> Result<()> {
+    let name = &account.name;
+    let passwd = entry("/etc/passwd", name)?.unwrap_or_default();
+    let shell = passwd.get(6).map_or("", String::as_str);
+    if shell.ends_with("/nologin") || shell.ends_with("/false") {
+        bail!(Failure::misuse(format!(
+            "{name} cannot log in, its shell is {shell}, and sshd runs the gate through the shell; run usermod -s /bin/sh {name}"
+        )));
+    }
+    let shadow = entry("/etc/shadow", name)?.unwrap_or_default();
+    let locked = shadow.get(1).is_some_and(|password| password.starts_with('!'));
+    if locked {
+        done(format_args!(
+            "WARNING: the password of {name} is locked, and an sshd without PAM refuses keys then; \
+             run usermod -p '{NO_PASSWORD}' {name} (no password, keys only)"
+        ));
+    }
+    Ok(())
+}
+
+/// The fields of a user's line; `None` where there is no such file or line.
+fn entry(file: &str, name: &str) -> Result<Option<Vec<String>>> {
+    let text = files::read_optional(Path::new(file))?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
+    Ok(text.lines().map(fields).find(|fields| fields[0] == name))
+}

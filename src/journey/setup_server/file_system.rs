@@ -1,0 +1,97 @@
+//! The store's file system: an image that is made and mounted, or one that is there and is checked.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::done;
+use crate::model::{ByteSize, Failure};
+use crate::system::{image, mounts};
+
+const FSTAB: &str = "/etc/fstab";
+
+/// Makes the image if it is not there, mounts it if it is not mounted, now and at every boot.
+pub(super) fn mount_image(path: &Path, size: Option<ByteSize>, store: &Path) -> Result<()> {
+    if !path.is_absolute() {
+        bail!(Failure::misuse(format!("the image {} must be an absolute path", path.display())));
+    }
+    if !path.exists() {
+        create(path, size)?;
+    }
+    let mount = if store.exists() { Some(mounts::holding(store)?) } else { None };
+    match mount {
+        Some(mount) if mount.point == store => {
+            if !image::is_behind(&mount.source, path) {
+                bail!(Failure::misuse(format!(
+                    "{} is a mount of {}, not of {}; unmount it or choose another --store",
+                    store.display(),
+                    mount.source,
+                    path.display()
+                )));
+            }
+        }
+        _ => mount_now(path, store)?,
+    }
+    if image::mount_at_boot(Path::new(FSTAB), path, store)? {
+        done(format_args!("{FSTAB} mounts it at every boot"));
+    }
+    Ok(())
+}
+
+fn create(path: &Path, size: Option<ByteSize>) -> Result<()> {
+    let Some(ByteSize(bytes)) = size else {
+        bail!(Failure::misuse(format!(
+            "{} is not there; say how large it shall be with --size 100G",
+            path.display()
+        )));
+    };
+    if bytes < image::SMALLEST {
+        bail!(Failure::misuse(format!("{} is too small for a store; 256M is the least", ByteSize(bytes))));
+    }
+    image::create(path, bytes)?;
+    done(format_args!("{} made, a sparse file of {} with a btrfs in it", path.display(), ByteSize(bytes)));
+    Ok(())
+}
+
+fn mount_now(path: &Path, store: &Path) -> Result<()> {
+    fs::create_dir_all(store).with_context(|| format!("cannot make {}", store.display()))?;
+    let mut content = fs::read_dir(store).with_context(|| format!("cannot read {}", store.display()))?;
+    if content.next().is_some() {
+        bail!(Failure::misuse(format!(
+            "{} is not empty, and mounting would hide what is in it; move that away or choose another --store",
+            store.display()
+        )));
+    }
+    image::mount(path, store)?;
+    done(format_args!("{} mounted on {}", path.display(), store.display()));
+    Ok(())
+}
+
+/// The store must lie on a btrfs whose owner may destroy subvolumes.
+pub(super) fn check(store: &Path) -> Result<()> {
+    let place = store.display();
+    if !store.is_dir() {
+        bail!(Failure::misuse(format!(
+            "{place} is not there; mount a btrfs on it, or add --image FILE --size SIZE"
+        )));
+    }
+    let mount = mounts::holding(store)?;
+    let point = mount.point.display();
+    if mount.fs_type != "btrfs" {
+        bail!(Failure::misuse(format!(
+            "{place} lies on {} ({point}), and snapshots need btrfs; mount a btrfs there, or add --image FILE --size SIZE",
+            mount.fs_type
+        )));
+    }
+    if !mount.has_option("user_subvol_rm_allowed") {
+        bail!(Failure::misuse(format!(
+            "{point} is mounted without user_subvol_rm_allowed, so old snapshots could never be deleted; add that \
+             option to its line in {FSTAB}, then run: mount -o remount,user_subvol_rm_allowed {point}"
+        )));
+    }
+    for option in ["nosuid", "nodev", "noexec"].into_iter().filter(|option| !mount.has_option(option)) {
+        done(format_args!("advice: mount {point} with {option} too, as nothing in a store is ever run"));
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! What lies where below the store:
+//!
+//! ```text
+//! STORE/.ssh/authorized_keys            who may come (keys.rs)
+//! STORE/.byteback/log                   verdicts, where no syslog listens
+//! STORE/.byteback/prune.lock            one pruner at a time
+//! STORE/.byteback/clients/NAME/lock     one writer per client
+//! STORE/.byteback/clients/NAME/push.json  how the last push ended
+//! STORE/NAME/current, STORE/NAME/<snapshot>
+//! ```
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::btrfs::Btrfs;
+use super::volume::Volume;
+use crate::model::run::Push;
+use crate::model::{ClientName, Failure};
+use crate::system::files;
+use crate::system::lock::{self, Locking};
+
+/// A store, open.
+pub struct Store {
+    path: PathBuf,
+    volume: Box<dyn Volume>,
+}
+
+/// What the server remembers of one client, below `.byteback/clients/NAME`.
+#[derive(Debug, Clone)]
+pub struct ClientState {
+    directory: PathBuf,
+}
+
+impl Store {
+    /// Opens the store at `path`; its state directory is made if it is not there.
+    ///
+    /// # Errors
+    /// When the path is no directory or the state directory cannot be made.
+    pub fn open(path: &Path) -> Result<Self> {
+        let volume = Btrfs::open(path)
+            .context(Failure::failed("the store is missing; is its file system mounted?"))?;
+        Ok(Self { path: path.to_owned(), volume: Box::new(volume) })
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its backend.
+    pub fn volume(&self) -> &dyn Volume {
+        self.volume.as_ref()
+    }
+
+    /// The server's own state directory, mode 0700.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn state_directory(&self) -> Result<PathBuf> {
+        let directory = self.path.join(".byteback");
+        make_private_directory(&directory)?;
+        Ok(directory)
+    }
+
+    /// What is remembered of a client; its directory is made if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn client_state(&self, client: &ClientName) -> Result<ClientState> {
+        let directory = self.path.join(".byteback/clients").join(client.as_str());
+        make_private_directory(&directory)?;
+        Ok(ClientState { directory })
+    }
+}
+
+impl ClientState {
+    /// Takes the right to write the client's `current`, waiting for at most `patience`.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened.
+    pub fn lock_writer(&self, patience: Duration) -> Result<Locking> {
+        lock::wait_exclusive(&self.directory.join("lock"), patience)
+    }
+
+    /// How the last push began and ended; `None` before the first one.
+    ///
+    /// # Errors
+    /// When the record cannot be read or is damaged.
+    pub fn last_push(&self) -> Result<Option<Push>> {
+        let path = self.push_path();
+        let Some(bytes) = files::read_optional(&path)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).with_context(|| {
+            format!("{} is damaged; remove it and have the client back up again", path.display())
+        })
+    }
+
+    /// Remembers a push.
+    ///
+    /// # Errors
+    /// When it cannot be written; the record before it is then intact.
+    pub fn remember_push(&self, push: &Push) -> Result<()> {
+        files::replace(&self.push_path(), &serde_json::to_vec(push)?, 0o600)
+    }
+
+    fn push_path(&self) -> PathBuf {
+        self.directory.join("push.json")
+    }
+}
+
+fn make_private_directory(path: &Path) -> Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
+        return Ok(());
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_push_is_remembered_and_a_damaged_record_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let state = store.client_state(&"web1".parse().unwrap()).unwrap();
+        assert_eq!(state.last_push().unwrap(), None);
+        let push = Push {
+            schema: 1,
+            started: Timestamp::UNIX_EPOCH,
+            ended: None,
+            status: Some(0),
+            peer: Some("::1".to_owned()),
+        };
+        state.remember_push(&push).unwrap();
+        assert_eq!(state.last_push().unwrap(), Some(push));
+        fs::write(state.push_path(), "{").unwrap();
+        assert!(format!("{:#}", state.last_push().unwrap_err()).contains("push.json"));
+    }
+
+    #[test]
+    fn a_client_has_one_writer() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let state = store.client_state(&"web1".parse().unwrap()).unwrap();
+        let first = state.lock_writer(Duration::ZERO).unwrap();
+        assert!(matches!(first, Locking::Held(_)));
+        assert!(matches!(state.lock_writer(Duration::ZERO).unwrap(), Locking::TakenBy(_)));
+    }
+}

@@ -1,0 +1,240 @@
+//! Finding files in a client's trees by pattern. Literal components are looked up, never scanned for;
+//! links are never followed, wherever they came from.
+//!
+//! What rsync's fake-super stored is told as it was on the client (`user.rsync.%stat`).
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString, OsStr};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{FileStat, fstatat};
+
+use super::volume::OpenTree;
+use crate::model::{Entry, Kind, Tree};
+use crate::protocol::fake_super::{self, Stat};
+use crate::protocol::find_query::{Component, FindQuery};
+
+/// Deeper trees than this are not searched; Linux allows no path component beyond 4096 / 2.
+const DEPTH: usize = 2048;
+/// A symbolic link's target is a file's content in a fake-super tree; more than PATH_MAX is none.
+const LONGEST_TARGET: usize = 4096;
+
+/// What is done with each match.
+pub type Sink<'a> = dyn FnMut(Entry) -> Result<()> + 'a;
+
+/// Calls `sink` for each match, tree by tree in the order given (newest first). Without `--all` only
+/// the first version of each path is told, with it those that differ in time or size, with
+/// `--verbose` every copy.
+///
+/// # Errors
+/// What `sink` gives back, and directories that cannot be read.
+pub fn run(query: &FindQuery, trees: &[(Tree, OpenTree)], sink: &mut Sink<'_>) -> Result<()> {
+    let mut told = HashSet::new();
+    for (tree, open) in trees {
+        let mut in_this_tree = HashSet::new();
+        let mut walk = Walk {
+            tree,
+            found: &mut |entry: Entry| {
+                let once = in_this_tree.insert(entry.path.clone());
+                let version = match (query.verbose, query.all) {
+                    (true, _) => None,
+                    (false, true) => Some((entry.path.clone(), Some((entry.mtime, entry.size)))),
+                    (false, false) => Some((entry.path.clone(), None)),
+                };
+                if once && version.is_none_or(|version| told.insert(version)) { sink(entry) } else { Ok(()) }
+            },
+        };
+        for pattern in &query.patterns {
+            for components in pattern.alternatives() {
+                walk.enter(&open.directory, &mut Vec::new(), components, 0)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Walk<'a> {
+    tree: &'a Tree,
+    found: &'a mut dyn FnMut(Entry) -> Result<()>,
+}
+
+impl Walk<'_> {
+    /// Matches what is left of the pattern below `directory`, which lies at `path`.
+    fn enter(
+        &mut self,
+        directory: &OwnedFd,
+        path: &mut Vec<u8>,
+        left: &[Component],
+        depth: usize,
+    ) -> Result<()> {
+        let Some((component, rest)) = left.split_first() else { return Ok(()) };
+        if depth > DEPTH {
+            return Ok(());
+        }
+        match component {
+            Component::Literal(name) => self.visit(directory, path, name, rest, depth),
+            Component::Glob(glob) => {
+                for name in names(directory)?.iter().filter(|name| glob.matches(name.to_bytes())) {
+                    self.visit(directory, path, name.to_bytes(), rest, depth)?;
+                }
+                Ok(())
+            }
+            Component::AnyDepth => self.any_depth(directory, path, left, rest, depth),
+        }
+    }
+
+    /// `**`: nothing, or one more directory and `**` again. As the last component it matches all below.
+    fn any_depth(
+        &mut self,
+        directory: &OwnedFd,
+        path: &mut Vec<u8>,
+        whole: &[Component],
+        rest: &[Component],
+        depth: usize,
+    ) -> Result<()> {
+        self.enter(directory, path, rest, depth)?;
+        for name in names(directory)? {
+            let name = name.to_bytes();
+            if name.starts_with(b".") {
+                continue;
+            }
+            if rest.is_empty() {
+                self.visit(directory, path, name, &[], depth)?;
+            }
+            self.descend(directory, path, name, whole, depth)?;
+        }
+        Ok(())
+    }
+
+    /// One name in `directory`: a match when nothing of the pattern is left, else a directory to enter.
+    fn visit(
+        &mut self,
+        directory: &OwnedFd,
+        path: &mut Vec<u8>,
+        name: &[u8],
+        rest: &[Component],
+        depth: usize,
+    ) -> Result<()> {
+        if !rest.is_empty() {
+            return self.descend(directory, path, name, rest, depth);
+        }
+        let Some(entry) = self.describe(directory, path, name)? else { return Ok(()) };
+        (self.found)(entry)
+    }
+
+    fn descend(
+        &mut self,
+        directory: &OwnedFd,
+        path: &mut Vec<u8>,
+        name: &[u8],
+        left: &[Component],
+        depth: usize,
+    ) -> Result<()> {
+        let Some(below) = open_below(directory, name)? else { return Ok(()) };
+        let length = path.len();
+        push_name(path, name);
+        let outcome = self.enter(&below, path, left, depth + 1);
+        path.truncate(length);
+        outcome
+    }
+
+    fn describe(&self, directory: &OwnedFd, path: &[u8], name: &[u8]) -> Result<Option<Entry>> {
+        let Ok(c_name) = CString::new(name) else { return Ok(None) };
+        let at_rest = match fstatat(directory, c_name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(found) => found,
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG) => return Ok(None),
+            Err(errno) => return Err(errno).context("cannot stat a file in the store"),
+        };
+        let mut full = path.to_vec();
+        push_name(&mut full, name);
+        let place =
+            PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(OsStr::from_bytes(name));
+        let is_link = at_rest.st_mode & 0o170_000 == 0o120_000;
+        let recorded = if is_link { None } else { recorded_stat(&place) };
+        Ok(Some(entry(self.tree.clone(), full, &at_rest, recorded, &place)))
+    }
+}
+
+fn entry(tree: Tree, path: Vec<u8>, at_rest: &FileStat, recorded: Option<Stat>, place: &PathBuf) -> Entry {
+    let (mode, uid, gid) = match recorded {
+        Some(stat) => (stat.mode, stat.uid, stat.gid),
+        None => (at_rest.st_mode, at_rest.st_uid, at_rest.st_gid),
+    };
+    let size = u64::try_from(at_rest.st_size).unwrap_or(0);
+    let mtime = Timestamp::new(at_rest.st_mtime, i32::try_from(at_rest.st_mtime_nsec).unwrap_or(0))
+        .unwrap_or(Timestamp::UNIX_EPOCH);
+    let target = (Kind::from_mode(mode) == Some(Kind::Symlink)).then(|| target(at_rest, place)).flatten();
+    Entry { tree, path, mode, uid, gid, size, mtime, target }
+}
+
+/// Where a link points: the content of the regular file that fake-super stored, or a real link's.
+fn target(at_rest: &FileStat, place: &PathBuf) -> Option<Vec<u8>> {
+    if at_rest.st_mode & 0o170_000 == 0o120_000 {
+        return Some(std::fs::read_link(place).ok()?.into_os_string().into_encoded_bytes());
+    }
+    if usize::try_from(at_rest.st_size).ok()? > LONGEST_TARGET {
+        return None;
+    }
+    std::fs::read(place).ok()
+}
+
+fn recorded_stat(place: &PathBuf) -> Option<Stat> {
+    let value = xattr::get(place, fake_super::ATTRIBUTE).ok()??;
+    fake_super::Stat::parse(&value).ok()
+}
+
+fn push_name(path: &mut Vec<u8>, name: &[u8]) {
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+}
+
+/// Opens a directory one step below; `None` for what is not there, no directory, or a link.
+fn open_below(directory: &OwnedFd, name: &[u8]) -> Result<Option<OwnedFd>> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
+        .resolve(
+            ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV,
+        );
+    match openat2(directory, OsStr::from_bytes(name), how) {
+        Ok(below) => Ok(Some(below)),
+        Err(
+            Errno::ENOENT
+            | Errno::ENOTDIR
+            | Errno::ELOOP
+            | Errno::EXDEV
+            | Errno::EACCES
+            | Errno::ENAMETOOLONG,
+        ) => Ok(None),
+        Err(errno) => Err(errno).context("cannot open a directory in the store"),
+    }
+}
+
+/// The names in a directory, sorted, without `.` and `..`.
+fn names(directory: &OwnedFd) -> Result<Vec<CString>> {
+    let read = || -> io::Result<Vec<CString>> {
+        let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC);
+        let mut stream = Dir::from_fd(openat2(directory, ".", how)?)?;
+        let mut names = Vec::new();
+        for entry in stream.iter() {
+            let entry = entry?;
+            let name: &CStr = entry.file_name();
+            if name.to_bytes() != b"." && name.to_bytes() != b".." {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    };
+    let mut names = read().context("cannot read a directory in the store")?;
+    names.sort();
+    Ok(names)
+}

@@ -1,0 +1,101 @@
+//! Landlock (landlock(7)): which files, ports, sockets and signals the confined program can reach.
+//! The list of rights was measured: with fewer a transfer breaks, more are not given.
+
+use std::io;
+use std::path::Path;
+
+use anyhow::Result;
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, Scope,
+};
+
+use super::{Plan, Reach};
+
+/// The newest interface whose rights are all denied by default; older kernels deny what they know.
+const NEWEST: ABI = ABI::V6;
+
+/// Where the dynamic loader lies (ld.so(8)); the kernel opens it for `execve`.
+const LOADERS: [&str; 4] = [
+    "/lib64/ld-linux-x86-64.so.2",
+    "/lib/ld-linux-aarch64.so.1",
+    "/lib/ld-linux-riscv64-lp64d.so.1",
+    "/lib/ld-linux-armhf.so.3",
+];
+
+/// Shared libraries may be read there, not listed and not executed as programs.
+const LIBRARIES: [&str; 6] = [
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib/riscv64-linux-gnu",
+    "/usr/lib/arm-linux-gnueabihf",
+    "/usr/lib64",
+    "/etc/ld.so.cache",
+];
+
+/// `LC_ALL=C.UTF-8` is read from there.
+const LOCALES: &str = "/usr/lib/locale";
+
+/// Whether the running kernel has Landlock switched on.
+pub(super) fn is_offered() -> bool {
+    Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V1))
+        .and_then(Ruleset::create)
+        .is_ok()
+}
+
+/// Everything denied but the plan's trees, the program and what it is linked with.
+pub(super) fn ruleset(plan: &Plan<'_>) -> Result<RulesetCreated> {
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .scope(Scope::from_all(NEWEST))?
+        .create()?;
+    for (tree, reach) in plan.trees {
+        rules = rules.add_rule(PathBeneath::new(*tree, rights(*reach)))?;
+    }
+    if let Some(program) = &plan.program {
+        rules = rules
+            .add_rule(PathBeneath::new(PathFd::new(program)?, AccessFs::Execute | AccessFs::ReadFile))?;
+        for loader in LOADERS {
+            rules = add_if_there(rules, loader, AccessFs::Execute | AccessFs::ReadFile)?;
+        }
+        for library in LIBRARIES {
+            rules = add_if_there(rules, library, AccessFs::ReadFile.into())?;
+        }
+        rules = add_if_there(rules, LOCALES, AccessFs::ReadFile | AccessFs::ReadDir)?;
+    }
+    Ok(rules)
+}
+
+/// Nine rights for a tree that is written: no MAKE_SYM, MAKE_FIFO, MAKE_SOCK, MAKE_CHAR, MAKE_BLOCK, so
+/// that the kernel itself guarantees a tree without links. REFER is renaming between directories.
+fn rights(reach: Reach) -> BitFlags<AccessFs> {
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    match reach {
+        Reach::Read => read,
+        Reach::Write => {
+            read | AccessFs::WriteFile
+                | AccessFs::RemoveFile
+                | AccessFs::RemoveDir
+                | AccessFs::MakeReg
+                | AccessFs::MakeDir
+                | AccessFs::Refer
+                | AccessFs::Truncate
+        }
+    }
+}
+
+fn add_if_there(rules: RulesetCreated, path: &str, access: BitFlags<AccessFs>) -> Result<RulesetCreated> {
+    if !Path::new(path).exists() {
+        return Ok(rules);
+    }
+    Ok(rules.add_rule(PathBeneath::new(PathFd::new(path)?, access))?)
+}
+
+/// Applies the rules to this thread and its children; sets no_new_privs too.
+pub(super) fn restrict(rules: RulesetCreated) -> io::Result<()> {
+    rules.restrict_self().map(|_| ()).map_err(io::Error::other)
+}
