@@ -382,7 +382,7 @@ fn what_is_allowed_leaves_one_line_for_each_verdict_too() {
         let before = world.log_lines().len();
         scene.thief.send(command);
         let new = world.log_lines().split_off(before);
-        assert_eq!(new.iter().filter(|line| line.contains("allow")).count(), 1, "{new:#?}");
+        assert_eq!(new.iter().filter(|line| line.contains("accept")).count(), 1, "{new:#?}");
         assert!(new[0].contains("thief") && new[0].contains(word), "{new:#?}");
     }
 }
