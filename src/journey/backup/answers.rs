@@ -10,6 +10,7 @@ use super::{Run, interrupted};
 use crate::model::backup_record;
 use crate::model::{Failure, escaped};
 use crate::protocol::answer::{Answer, Outcome};
+use crate::protocol::request;
 use crate::system::ssh::Connection;
 use crate::system::supervise::{self, Ended, Stream};
 
@@ -23,7 +24,7 @@ const SSH_FAILED: i32 = 255;
 /// Asks whether the push may start. On a later attempt "busy" is most likely the last one of our own,
 /// which the server has not yet given up.
 pub(super) fn prepare(run: &Run, connection: &Connection, attempt: usize) -> Result<(), Trouble> {
-    let answer = ask(run, connection, "prepare", &["byteback-receive", "--prepare", "--json"])?;
+    let answer = ask(run, connection, "prepare", &request::prepare_words())?;
     let message = sentence(&answer);
     match answer.outcome {
         Outcome::Ok => Ok(()),
@@ -38,7 +39,7 @@ pub(super) fn prepare(run: &Run, connection: &Connection, attempt: usize) -> Res
 
 /// Says that all files are there, and asks for a snapshot.
 pub(super) fn complete(run: &Run, connection: &Connection) -> Result<Answer, Trouble> {
-    ask(run, connection, "complete", &["byteback-receive", "--complete", "--json"])
+    ask(run, connection, "complete", &request::complete_words())
 }
 
 /// What the answer to `complete` means: the outcome and the sentence for the operator.
@@ -66,10 +67,9 @@ fn sentence(answer: &Answer) -> String {
     if sentence.contains(&snapshot) { sentence } else { format!("{sentence} (snapshot {snapshot})") }
 }
 
-fn ask(run: &Run, connection: &Connection, request: &str, words: &[&str]) -> Result<Answer, Trouble> {
-    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+fn ask(run: &Run, connection: &Connection, request: &str, words: &[String]) -> Result<Answer, Trouble> {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let mut command = connection.command(&words);
+    let mut command = connection.command(words);
     command.stdin(Stdio::null());
     let ended = supervise::run(&mut command, &run.signals, |stream, line| {
         let kept = if stream == Stream::Out { &mut out } else { &mut err };

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 
 use super::{Run, hooks};
 use crate::model::backup_record::{BackupRecord, Outcome, Transfer};
 use crate::model::client_config::{POST_BACKUP, PRE_BACKUP};
-use crate::model::{Failure, Status, escaped};
+use crate::model::failure::status_of;
+use crate::model::{Status, escaped};
 use crate::policy::sources::Rule;
 use crate::system::{clock, console};
 
@@ -40,11 +41,6 @@ pub(super) fn close(record: &mut BackupRecord, result: &Result<Status>) {
             Status::Done | Status::Failed | Status::Misuse => Outcome::Failed,
         };
     }
-}
-
-fn status_of(error: &Error) -> Status {
-    let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
-    failure.map_or(Status::Failed, |failure| failure.status)
 }
 
 /// A dry run's plan.

@@ -20,6 +20,7 @@ use report::Report;
 
 /// What is typed behind `byteback-prune`.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct Options {
     /// Show every snapshot and delete none.
     pub list: bool,

@@ -85,7 +85,7 @@ impl Visit {
             Request::Pull(rsync) => Job::Pull(self.admit_pull(rsync.clone())?),
             Request::OldRestore(old) => {
                 let sources = self.find_sources(&old.query)?;
-                Job::Pull(self.admit_pull(ConfinedRsync::pull(old.options.clone(), sources))?)
+                Job::Pull(self.admit_pull(ConfinedRsync::pull(old.options.clone(), sources)?)?)
             }
         })
     }
@@ -141,7 +141,7 @@ impl Visit {
         }
         let mut sources = Vec::new();
         search::run(query, &self.trees_of(query)?, &mut |entry| {
-            sources.push(Source::by_name(entry.tree, entry.path));
+            sources.push(Source::named(entry.tree, &entry.path));
             Ok(())
         })?;
         if sources.is_empty() {

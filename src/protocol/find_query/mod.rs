@@ -93,6 +93,12 @@ impl fmt::Display for PatternError {
 
 impl std::error::Error for PatternError {}
 
+impl AsRef<[u8]> for Pattern {
+    fn as_ref(&self) -> &[u8] {
+        &self.text
+    }
+}
+
 impl Pattern {
     /// Reads a pattern. Slashes may be doubled or stand at the end; they mean nothing there.
     ///

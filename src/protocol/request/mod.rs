@@ -79,6 +79,24 @@ impl Request {
         request
     }
 
+    /// How the answer shall look, for the requests that have one.
+    pub fn manner(&self) -> Option<Manner> {
+        match self {
+            Self::Ping(manner) | Self::Prepare(manner) | Self::Complete(manner) => Some(*manner),
+            Self::List(_) | Self::Push(_) | Self::Pull(_) | Self::OldRestore(_) => None,
+        }
+    }
+
+    /// The rsync that it asks for; that of an old restore is known only after its search.
+    pub fn rsync(&self) -> Option<&ConfinedRsync> {
+        match self {
+            Self::Push(rsync) | Self::Pull(rsync) => Some(rsync),
+            Self::Ping(_) | Self::Prepare(_) | Self::Complete(_) | Self::List(_) | Self::OldRestore(_) => {
+                None
+            }
+        }
+    }
+
     /// What it is called in a log.
     pub fn name(&self) -> &'static str {
         match self {

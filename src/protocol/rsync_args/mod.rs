@@ -80,14 +80,14 @@ impl ConfinedRsync {
             ));
         }
         let sources = words.iter().map(|word| Source::parse(word)).collect::<Result<Vec<_>, _>>()?;
+        sources::check_one_tree(&sources)?;
         Self::pull(PullOptions(options), sources)
     }
 
-    /// A pull of sources that the server found itself.
+    /// A pull of sources that the server found itself, in one tree or in several of the same client.
     ///
     /// # Errors
-    /// When there is none, one could leave its tree, they lie in two trees, or they are too many bytes
-    /// for one command.
+    /// When there is none, one could leave its tree, or they are too many bytes for one command.
     pub fn pull(options: PullOptions, sources: Vec<Source>) -> Result<Self, Refusal> {
         sources::check_all(&sources)?;
         Ok(Self { direction: Direction::Pull, options: options.0, sources })

@@ -76,18 +76,25 @@ impl Source {
     }
 }
 
-/// Checks a pull's sources together: at least one, all in one tree, not too much for one command.
-pub(super) fn check_all(sources: &[Source]) -> Result<(), Refusal> {
-    let Some(first) = sources.first() else {
-        return refuse("the pull names nothing: write SNAPSHOT/path behind host:");
-    };
-    sources.iter().try_for_each(Source::check)?;
+/// Checks that what a client named lies in one tree.
+pub(super) fn check_one_tree(sources: &[Source]) -> Result<(), Refusal> {
+    let Some(first) = sources.first() else { return Ok(()) };
     if let Some(other) = sources.iter().find(|source| source.tree != first.tree) {
         return refuse(format!(
             "the sources lie in two trees, {} and {}: restore from one at a time",
             first.tree, other.tree
         ));
     }
+    Ok(())
+}
+
+/// Checks a pull's sources together: at least one, none that could leave its tree, not too much for
+/// one command.
+pub(super) fn check_all(sources: &[Source]) -> Result<(), Refusal> {
+    if sources.is_empty() {
+        return refuse("the pull names nothing: write SNAPSHOT/path behind host:");
+    }
+    sources.iter().try_for_each(Source::check)?;
     if sources.iter().map(|source| source.print().len() + 1).sum::<usize>() > MAX_TOTAL {
         return refuse("the pull names too much for one command: name a directory above instead");
     }
@@ -184,8 +191,9 @@ mod tests {
     fn one_pull_reads_one_tree() {
         let one = Source::parse(b"current/a").unwrap();
         let other = Source::parse(TREE.as_bytes()).unwrap();
-        assert!(check_all(&[one.clone(), one.clone()]).is_ok());
-        assert!(check_all(&[one.clone(), other]).unwrap_err().0.contains("two trees"));
+        assert!(check_one_tree(&[one.clone(), one.clone()]).is_ok());
+        assert!(check_one_tree(&[one.clone(), other]).unwrap_err().0.contains("two trees"));
+        assert!(check_all(std::slice::from_ref(&one)).is_ok());
         assert!(check_all(&[]).is_err());
         let forged = Source { path: b"../x".to_vec(), ..one.clone() };
         assert!(check_all(&[one.clone(), forged]).is_err(), "a source that was changed is checked again");
