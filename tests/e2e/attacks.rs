@@ -391,7 +391,7 @@ fn what_is_allowed_leaves_one_line_for_each_verdict_too() {
 fn an_rsync_that_was_taken_over_still_reaches_nothing_outside() {
     let world = World::new("burglar");
     let scene = Scene::new(&world);
-    let burglar = Path::new("/run/byteback-sandbox/burglar");
+    let burglar = Path::new("/run/byteback-sandbox/tmp/burglar");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/burglar.c");
     tool(
         "cc",

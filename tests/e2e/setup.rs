@@ -12,10 +12,8 @@ use crate::world::{World, make_key};
 
 /// The server's half of enrolment as an administrator's ssh session runs it.
 fn enrol_by_hand(world: &World, words: &str) -> Ran {
-    let options = Client::stranger(world, "by-hand").ssh_options();
     run(Command::new("ssh")
-        .args(options.into_iter().filter(|option| !option.starts_with("IdentityFile")))
-        .arg("-oIdentityFile=".to_owned() + world.admin_key.to_str().unwrap())
+        .args(world.ssh_options(&world.admin_key))
         .args(["-p", &world.port.to_string(), &format!("{}@127.0.0.1", world.user), "--"])
         .arg(format!("byteback-setup-client-receive {words}")))
 }
