@@ -161,8 +161,7 @@ pub fn parse_line(line: &[u8]) -> Result<Line, ListingError> {
 }
 
 fn parse_entry(line: EntryLine) -> Result<Entry, ListingError> {
-    let path = parse_name(line.path, line.path_base64).flatten();
-    let target = parse_name(line.target, line.target_base64);
+    let path = parse_name("path", line.path, line.path_base64)?;
     Ok(Entry {
         tree: line.snapshot.parse().map_err(|_| ListingError::Field("snapshot"))?,
         path: path.filter(|path| stays_below(path)).ok_or(ListingError::Field("path"))?,
@@ -171,21 +170,26 @@ fn parse_entry(line: EntryLine) -> Result<Entry, ListingError> {
         gid: line.gid,
         size: line.size,
         mtime: line.mtime,
-        target: target.ok_or(ListingError::Field("target"))?,
+        target: parse_name("target", line.target, line.target_base64)?,
     })
 }
 
-/// The name from its one right form; `Some(None)` when there is none, `None` when it is wrong.
-fn parse_name(text: Option<String>, base64: Option<String>) -> Option<Option<Vec<u8>>> {
+/// The name from its one right form, if it is there.
+fn parse_name(
+    field: &'static str,
+    text: Option<String>,
+    base64: Option<String>,
+) -> Result<Option<Vec<u8>>, ListingError> {
     let name = match (text, base64) {
-        (None, None) => return Some(None),
-        (Some(text), None) => text.into_bytes(),
+        (None, None) => return Ok(None),
+        (Some(text), None) => Some(text.into_bytes()),
         (None, Some(base64)) => {
-            STANDARD.decode(base64).ok().filter(|name| std::str::from_utf8(name).is_err())?
+            STANDARD.decode(base64).ok().filter(|name| std::str::from_utf8(name).is_err())
         }
-        (Some(_), Some(_)) => return None,
+        (Some(_), Some(_)) => None,
     };
-    (name.len() <= LONGEST_PATH && !name.contains(&0)).then_some(Some(name))
+    let name = name.filter(|name| name.len() <= LONGEST_PATH && !name.contains(&0));
+    name.map(Some).ok_or(ListingError::Field(field))
 }
 
 /// The empty path is the tree itself.
