@@ -8,10 +8,11 @@
 use std::collections::BTreeMap;
 
 use crate::model::{Entry, Kind, Tree};
+use crate::protocol::lexer;
 
-/// The gate takes 256 words of 16 KiB together; rsync's own options need some of both.
-const SOURCES: usize = 200;
-const COMMAND_LINE: usize = 12 * 1024;
+/// What the gate takes in one command, less what rsync's own options need.
+const SOURCES: usize = lexer::MAX_WORDS - 56;
+const COMMAND_LINE: usize = lexer::MAX_BYTES - 4 * 1024;
 /// Each rule is compared with each name below its directory.
 const CHOSEN_BY_RULES: usize = 500;
 
