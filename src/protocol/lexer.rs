@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::model::escaped;
+use crate::model::{Failure, escaped};
 
 /// Longest command that is looked at, in bytes; the longest honest one is a restore of many paths.
 pub const MAX_BYTES: usize = 16 * 1024;
@@ -26,6 +26,12 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::refused(refusal.0)
+    }
+}
 
 /// A refusal as an `Err`, for the many places that give one.
 pub(crate) fn refuse<T>(sentence: impl Into<String>) -> Result<T, Refusal> {

@@ -65,7 +65,7 @@ pub fn run(options: &Options) -> Result<Ending> {
     let visit = Visit::new(Server::open(&options.place, PROGRAM)?, grant, peer());
     let request = match request {
         Ok(request) => request,
-        Err(refusal) => return Err(visit.refuse("unknown", &refusal.into())),
+        Err(refusal) => return Err(visit.refuse("unknown", &Failure::from(refusal).into())),
     };
     match visit.admit(&request) {
         Ok(job) => {

@@ -85,7 +85,11 @@ impl Visit {
             Request::Pull(rsync) => Job::Pull(self.admit_pull(rsync.clone())?),
             Request::OldRestore(old) => {
                 let sources = self.find_sources(&old.query)?;
-                Job::Pull(self.admit_pull(ConfinedRsync::pull(old.options.clone(), sources)?)?)
+                Job::Pull(
+                    self.admit_pull(
+                        ConfinedRsync::pull(old.options.clone(), sources).map_err(Failure::from)?,
+                    )?,
+                )
             }
         })
     }
