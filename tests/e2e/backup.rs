@@ -62,6 +62,8 @@ fn a_later_backup_adds_a_snapshot_and_touches_no_earlier_one() {
     let client = Client::enrolled(&world, "web1");
     torture::many_small_files(&client.tree, 300);
     client.write("large", torture::noise(3, 2_000_000));
+    // rsync compares size and second of change: what follows must not fall into the same second.
+    torture::set_time(&client.tree.join("large"), 1_500_000_000, 0);
     client.backup().must(0);
     world.rename_newest("web1", "2026-01-01T00:00+0000");
     let first = world.store.join("web1/2026-01-01T00:00+0000");

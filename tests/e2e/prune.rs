@@ -16,7 +16,8 @@ fn with_snapshots<'a>(world: &'a World, name: &str, snapshots: &[&str]) -> Clien
     let client = Client::enrolled(world, name);
     for (number, snapshot) in snapshots.iter().enumerate() {
         let seed = noise_seed(name, number);
-        client.write("ballast", noise(seed, EACH * 1_000_000));
+        // Each of another size: two within a second would be the same file to rsync.
+        client.write("ballast", noise(seed, EACH * 1_000_000 + number));
         client.backup().must(0);
         world.rename_newest(name, snapshot);
     }
