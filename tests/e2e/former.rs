@@ -146,9 +146,8 @@ fn restore(client: &Client, snapshot: &str, path: &Path, to: &Path) -> Ran {
 }
 
 fn find(below: &Path, name: &str) -> Option<std::path::PathBuf> {
-    fs::read_dir(below).unwrap().map(|entry| entry.unwrap().path()).find_map(|path| match path.is_dir() {
-        true => find(&path, name),
-        false => (path.file_name().unwrap() == name).then_some(path),
+    fs::read_dir(below).unwrap().map(|entry| entry.unwrap().path()).find_map(|path| {
+        if path.is_dir() { find(&path, name) } else { (path.file_name().unwrap() == name).then_some(path) }
     })
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use nix::sys::signal::{Signal, kill};
+
 use crate::client::Client;
 use crate::run::{Ran, run};
 use crate::torture::noise;
@@ -169,10 +171,9 @@ fn one_prune_at_a_time() {
     let held = Path::new("flock");
     let mut holder = world.as_user([held, &lock, Path::new("sleep"), Path::new("20")]);
     let holder = crate::run::start(&mut holder);
-    holder.descendant("sleep");
+    let sleep = holder.descendant("sleep");
     prune(&world, &["--prune"]).must(4);
-    holder.signal(nix::sys::signal::Signal::SIGKILL);
-    let _ = nix::sys::signal::kill(holder.descendant("sleep"), nix::sys::signal::Signal::SIGKILL);
+    kill(sleep, Signal::SIGKILL).unwrap();
     holder.wait();
     prune(&world, &["--prune"]).must(0);
 }

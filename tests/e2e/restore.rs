@@ -13,7 +13,7 @@ use crate::world::World;
 const OLD: &str = "2026-01-01T00:00+0000";
 
 /// A client with two snapshots; `changed` differs between them, `gone` is in the older one alone.
-fn with_history<'a>(world: &'a World) -> Client<'a> {
+fn with_history(world: &World) -> Client<'_> {
     let client = Client::enrolled(world, "web1");
     client.write("etc/same", "same");
     client.write("etc/changed", "one");

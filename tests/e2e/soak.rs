@@ -54,11 +54,17 @@ fn many_clients_and_the_pruner_live_together() {
     let names = ["a", "b", "c", "d", "e", "f"];
     let clients: Vec<Client> = names.iter().map(|name| Client::enrolled(&world, name)).collect();
     let config = world.server_config("soak.toml", "log = 'file'\nsnapshot_interval = 0\nmin_age = 0\n");
-    for round in 0..8_u64 {
+    for round in 0..8_u8 {
         thread::scope(|scope| {
             for (number, client) in clients.iter().enumerate() {
                 scope.spawn(move || {
-                    client.write("data", torture::noise(round * 100 + number as u64, 15_000_000 + round as usize));
+                    client.write(
+                        "data",
+                        torture::noise(
+                            u64::from(round) * 100 + number as u64,
+                            15_000_000 + usize::from(round),
+                        ),
+                    );
                     client.backup().must(0);
                     let old = format!("2026-01-{:02}T00:00+0000", round + 1);
                     if client
