@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use crate::run::{Ran, program, run, start, tool, wait_until};
 
-const SANDBOX: &str = "/run/byteback-sandbox";
+pub const SANDBOX: &str = "/run/byteback-sandbox";
 
 /// What all worlds have in `/etc/byteback/server.toml`; a test that wants something else uses `--config`.
 const SERVER_TOML: &str = "log = 'file'\n";
