@@ -12,6 +12,7 @@ use clap::{ArgGroup, Parser};
 /// Starts when less than minpercent of the store is free and goes on until maxpercent is. Never
 /// deletes a client's newest snapshot, one younger than min_age (7 days), or one whose name is no time.
 #[derive(Parser)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 #[command(
     name = "byteback-prune",
     after_help = "Examples:
@@ -37,7 +38,7 @@ struct Cli {
     #[arg(short = 'a', long, value_name = "PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
     maxpercent: u8,
     /// What makes a snapshot worth keeping
-    #[arg(short, long, value_enum, default_value_t = Order::Importance)]
+    #[arg(short, long, value_name = "importance|age", default_value_t = Order::Importance)]
     order: Order,
     /// Print what would be deleted, in order, and delete nothing
     #[arg(short = 'n', long, conflicts_with = "list")]

@@ -1,13 +1,16 @@
 //! Plain values that parse, print and compare. Nothing here touches a file, a process, the
 //! environment or a clock; text that comes from outside becomes one of these types or an error.
 
+pub mod backup_record;
 pub mod byte_size;
+pub mod client_config;
 pub mod client_name;
 pub mod destination;
 pub mod entry;
 pub mod escape;
 pub mod failure;
 pub mod grant;
+pub mod mount;
 pub mod run;
 pub mod server_config;
 pub mod snapshot_name;
@@ -21,5 +24,6 @@ pub use entry::{Entry, Kind};
 pub use escape::escaped;
 pub use failure::{Failure, Status};
 pub use grant::Grant;
+pub use mount::Mount;
 pub use snapshot_name::SnapshotName;
 pub use tree::Tree;

@@ -1,4 +1,4 @@
-//! The key file of the store's user (sshd(8), AUTHORIZED_KEYS FILE FORMAT): which key belongs to which
+//! The key file of the store's user (sshd(8), "`AUTHORIZED_KEYS` FILE FORMAT"): which key belongs to which
 //! client, and the line that enrolment adds.
 //!
 //! People and the former program write this file too. Nothing that stands in it is ever changed: a line
@@ -106,10 +106,8 @@ fn client_of(options: &[KeyOption]) -> Option<ClientName> {
         return None;
     }
     let words = gate_words(options)?;
-    match words.iter().any(|word| word.starts_with("--client")) {
-        true => named_client(&words),
-        false => former_client(options),
-    }
+    let is_named = words.iter().any(|word| word.starts_with("--client"));
+    if is_named { named_client(&words) } else { former_client(options) }
 }
 
 /// What stands behind the gate's name in the forced command. sshd refuses a line with two commands.

@@ -1,5 +1,5 @@
-//! One OpenSSH public key: `TYPE BASE64 [COMMENT]`, as in a `.pub` file (sshd(8), AUTHORIZED_KEYS FILE
-//! FORMAT; the blob is RFC 4253 section 6.6, RFC 5656, RFC 8709, and OpenSSH's PROTOCOL.u2f).
+//! One OpenSSH public key: `TYPE BASE64 [COMMENT]`, as in a `.pub` file (sshd(8), "`AUTHORIZED_KEYS`
+//! FILE FORMAT"; the blob is RFC 4253 section 6.6, RFC 5656, RFC 8709, and OpenSSH's PROTOCOL.u2f).
 //!
 //! A client sends it at setup, and it ends in `authorized_keys`, where a newline would be a second line
 //! and an option would be a right. So there is never an option, a control character or a second key in

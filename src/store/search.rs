@@ -8,14 +8,14 @@ use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{FileStat, fstatat};
+use nix::sys::stat::{FileStat, fstat, fstatat};
 
 use super::volume::OpenTree;
 use crate::model::{Entry, Kind, Tree};
@@ -54,6 +54,9 @@ pub fn run(query: &FindQuery, trees: &[(Tree, OpenTree)], sink: &mut Sink<'_>) -
         };
         for pattern in &query.patterns {
             for components in pattern.alternatives() {
+                if components.is_empty() {
+                    walk.root(&open.directory)?;
+                }
                 walk.enter(&open.directory, &mut Vec::new(), components, 0)?;
             }
         }
@@ -67,6 +70,13 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// The tree itself, which the pattern `/` means.
+    fn root(&mut self, directory: &OwnedFd) -> Result<()> {
+        let at_rest = fstat(directory).context("cannot stat a tree's root")?;
+        let place = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+        (self.found)(entry(self.tree.clone(), Vec::new(), &at_rest, recorded_stat(&place), &place))
+    }
+
     /// Matches what is left of the pattern below `directory`, which lies at `path`.
     fn enter(
         &mut self,
@@ -163,7 +173,7 @@ impl Walk<'_> {
     }
 }
 
-fn entry(tree: Tree, path: Vec<u8>, at_rest: &FileStat, recorded: Option<Stat>, place: &PathBuf) -> Entry {
+fn entry(tree: Tree, path: Vec<u8>, at_rest: &FileStat, recorded: Option<Stat>, place: &Path) -> Entry {
     let (mode, uid, gid) = match recorded {
         Some(stat) => (stat.mode, stat.uid, stat.gid),
         None => (at_rest.st_mode, at_rest.st_uid, at_rest.st_gid),
@@ -176,7 +186,7 @@ fn entry(tree: Tree, path: Vec<u8>, at_rest: &FileStat, recorded: Option<Stat>, 
 }
 
 /// Where a link points: the content of the regular file that fake-super stored, or a real link's.
-fn target(at_rest: &FileStat, place: &PathBuf) -> Option<Vec<u8>> {
+fn target(at_rest: &FileStat, place: &Path) -> Option<Vec<u8>> {
     if at_rest.st_mode & 0o170_000 == 0o120_000 {
         return Some(std::fs::read_link(place).ok()?.into_os_string().into_encoded_bytes());
     }
@@ -186,7 +196,7 @@ fn target(at_rest: &FileStat, place: &PathBuf) -> Option<Vec<u8>> {
     std::fs::read(place).ok()
 }
 
-fn recorded_stat(place: &PathBuf) -> Option<Stat> {
+fn recorded_stat(place: &Path) -> Option<Stat> {
     let value = xattr::get(place, fake_super::ATTRIBUTE).ok()??;
     fake_super::Stat::parse(&value).ok()
 }

@@ -11,11 +11,11 @@ use crate::store::search;
 use crate::system::confine::{Cage, Plan, Reach};
 
 /// Prints what matches: JSON lines as they are found, or the former program's table.
-pub(super) fn print(job: ListJob) -> Result<Status> {
+pub(super) fn print(job: &ListJob) -> Result<Status> {
     let trees: Vec<_> = job.trees.iter().map(|(_, tree)| (&tree.directory, Reach::Read)).collect();
     let mut cage = Cage::build(&Plan { trees: &trees, program: None })?;
     cage.enter().context("cannot confine the search")?;
-    if job.json { print_json(&job) } else { print_table(&job) }
+    if job.json { print_json(job) } else { print_table(job) }
 }
 
 fn print_json(job: &ListJob) -> Result<Status> {

@@ -65,7 +65,7 @@ pub fn run(options: &Options) -> Result<Ending> {
     let visit = Visit::new(Server::open(&options.place, PROGRAM)?, grant, peer());
     let request = match request {
         Ok(request) => request,
-        Err(refusal) => return Err(visit.refuse("unknown", &refusal.into())),
+        Err(refusal) => return Err(visit.refuse("unknown", &Failure::from(refusal).into())),
     };
     match visit.admit(&request) {
         Ok(job) => {
@@ -100,16 +100,16 @@ fn carry_out(visit: &Visit, job: Job) -> Result<Ending> {
     match job {
         Job::Ping(manner) => Ok(tell(&visit.answer(Outcome::Ok, "the key works"), manner)),
         Job::Prepare(manner) => Ok(tell(&visit.answer(Outcome::Ok, "the backup may start"), manner)),
-        Job::Complete(manner) => complete(visit, manner),
-        Job::List(job) => list::print(job).map(Ending::Own),
+        Job::Complete(manner) => Ok(complete(visit, manner)),
+        Job::List(job) => list::print(&job).map(Ending::Own),
         Job::Push(job) => transfer::push(visit, job),
-        Job::Pull(job) => transfer::pull(visit, job),
+        Job::Pull(job) => transfer::pull(visit, &job),
     }
 }
 
 /// The push is over: a snapshot, if one is due. The former program's clients get the message and
 /// status 0 also when none was due, as they always did.
-fn complete(visit: &Visit, manner: Manner) -> Result<Ending> {
+fn complete(visit: &Visit, manner: Manner) -> Ending {
     let taken = snapshot::take(&visit.server, &visit.grant.client, clock::now());
     let answer = match taken {
         Ok(taken) => {
@@ -124,7 +124,7 @@ fn complete(visit: &Visit, manner: Manner) -> Result<Ending> {
             visit.answer(Outcome::Failed, &format!("no snapshot was taken: {error:#}"))
         }
     };
-    Ok(tell(&answer, manner))
+    tell(&answer, manner)
 }
 
 /// A client that asked with `--json` gets its refusal as an answer, all others as an error.
@@ -141,10 +141,9 @@ fn answer_or_fail(visit: &Visit, request: &Request, failure: anyhow::Error) -> R
 fn tell(answer: &Answer, manner: Manner) -> Ending {
     let status = match answer.outcome {
         Outcome::Ok | Outcome::Snapshot => Status::Done,
-        Outcome::NotDue if manner.json => Status::Busy,
-        Outcome::NotDue => Status::Done,
+        Outcome::NotDue if !manner.json => Status::Done,
+        Outcome::NotDue | Outcome::Busy => Status::Busy,
         Outcome::Refused => Status::Refused,
-        Outcome::Busy => Status::Busy,
         Outcome::Failed => Status::Failed,
     };
     if manner.json {

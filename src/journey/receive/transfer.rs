@@ -44,7 +44,7 @@ pub(super) fn push(visit: &Visit, job: PushJob) -> Result<Ending> {
 }
 
 /// Sends what the client asked back.
-pub(super) fn pull(visit: &Visit, job: PullJob) -> Result<Ending> {
+pub(super) fn pull(visit: &Visit, job: &PullJob) -> Result<Ending> {
     let home = visit.server.store.volume().home(&visit.grant.client)?;
     let trees: Vec<(&OwnedFd, Reach)> = job.trees.iter().map(|tree| (&tree.directory, Reach::Read)).collect();
     let status = start(visit, &job.rsync, &trees, &home, None)?.wait().context("cannot wait for rsync")?;

@@ -85,7 +85,11 @@ impl Visit {
             Request::Pull(rsync) => Job::Pull(self.admit_pull(rsync.clone())?),
             Request::OldRestore(old) => {
                 let sources = self.find_sources(&old.query)?;
-                Job::Pull(self.admit_pull(ConfinedRsync::pull(old.options.clone(), sources))?)
+                Job::Pull(
+                    self.admit_pull(
+                        ConfinedRsync::pull(old.options.clone(), sources).map_err(Failure::from)?,
+                    )?,
+                )
             }
         })
     }
@@ -123,12 +127,11 @@ impl Visit {
 
     /// The trees that a query looks through, newest first.
     fn trees_of(&self, query: &FindQuery) -> Result<Vec<(Tree, OpenTree)>> {
-        let names: Vec<Tree> = match &query.tree {
-            Some(tree) => vec![tree.clone()],
-            None => {
-                let snapshots = self.server.store.volume().snapshots(&self.grant.client)?;
-                snapshots.into_iter().rev().map(Tree::Snapshot).collect()
-            }
+        let names: Vec<Tree> = if let Some(tree) = &query.tree {
+            vec![tree.clone()]
+        } else {
+            let snapshots = self.server.store.volume().snapshots(&self.grant.client)?;
+            snapshots.into_iter().rev().map(Tree::Snapshot).collect()
         };
         names.into_iter().map(|tree| Ok((tree.clone(), self.open_for_reading(&tree)?))).collect()
     }
@@ -142,7 +145,7 @@ impl Visit {
         }
         let mut sources = Vec::new();
         search::run(query, &self.trees_of(query)?, &mut |entry| {
-            sources.push(Source::by_name(entry.tree, entry.path));
+            sources.push(Source::named(entry.tree, &entry.path));
             Ok(())
         })?;
         if sources.is_empty() {

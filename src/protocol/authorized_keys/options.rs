@@ -1,4 +1,4 @@
-//! The options in front of a key, as sshd reads them (sshd(8), AUTHORIZED_KEYS FILE FORMAT): separated by
+//! The options in front of a key, as sshd reads them (sshd(8), "`AUTHORIZED_KEYS` FILE FORMAT"): separated by
 //! commas, names in any case, values in quotes in which `\"` stands for a quote.
 
 /// Where the options end: at the first blank outside quotes; `\"` is no end of a quote.
@@ -115,7 +115,7 @@ mod tests {
         }
 
         #[test]
-        fn any_value_survives_its_quotes(value in r#"[^\\]{0,20}"#) {
+        fn any_value_survives_its_quotes(value in r"[^\\]{0,20}") {
             let text = format!("command=\"{}\"", value.replace('"', "\\\""));
             prop_assert_eq!(end(text.as_bytes()), text.len());
             prop_assert_eq!(read(&text), Some(vec![("command".to_owned(), Some(value))]));

@@ -1,0 +1,262 @@
+//! What to ask rsync for, so that exactly the chosen files come: pure, from listing to batches.
+//!
+//! Most names can stand on the remote command line. Some cannot: the gate takes no control
+//! characters there, and rsync's clients spell wildcards, backslashes, `~` and `` ` `` each in its own
+//! way (3.2.7 and 3.5.0 differ). For such a name the closest directory above it with a plain name is
+//! asked for, and filter rules, which travel inside rsync's protocol, select just that name.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Entry, Kind, Tree};
+
+/// The gate takes 256 words of 16 KiB together; rsync's own options need some of both.
+const SOURCES: usize = 200;
+const COMMAND_LINE: usize = 12 * 1024;
+/// Each rule is compared with each name below its directory.
+const CHOSEN_BY_RULES: usize = 500;
+
+/// What one run of rsync fetches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// The tree that all of it comes from.
+    pub(super) tree: Tree,
+    /// The paths on the remote command line, below the tree; the empty one is the tree itself.
+    pub(super) sources: Vec<Vec<u8>>,
+    /// Filter rules as rsync's `--include=` and `--exclude=`; none for plain names.
+    pub(super) rules: Vec<Rule>,
+    /// What was chosen, for the proof that it came.
+    pub(super) chosen: Vec<Vec<u8>>,
+}
+
+/// One filter rule, anchored at the tree's root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Send what matches.
+    Include(Vec<u8>),
+    /// Pass over what matches.
+    Exclude(Vec<u8>),
+}
+
+/// One file or directory to bring back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Chosen {
+    path: Vec<u8>,
+    is_directory: bool,
+}
+
+/// Batches, the oldest tree first, so that the newest of what two trees hold is written last.
+pub(super) fn batches(entries: &[Entry]) -> Vec<Batch> {
+    let mut trees: BTreeMap<&Tree, Vec<Chosen>> = BTreeMap::new();
+    for entry in entries {
+        let is_directory = entry.kind() == Kind::Directory;
+        trees.entry(&entry.tree).or_default().push(Chosen { path: entry.path.clone(), is_directory });
+    }
+    trees.into_iter().flat_map(|(tree, chosen)| batches_of(tree, topmost(chosen))).collect()
+}
+
+/// Without what lies below a chosen directory: that comes with it.
+fn topmost(mut chosen: Vec<Chosen>) -> Vec<Chosen> {
+    // By component, so that what lies below a directory follows it at once.
+    chosen.sort_by(|a, b| a.path.split(is_slash).cmp(b.path.split(is_slash)));
+    let mut kept: Vec<Chosen> = Vec::new();
+    for next in chosen {
+        let covered = kept.last().is_some_and(|last| {
+            last.path == next.path || last.is_directory && is_below(&next.path, &last.path)
+        });
+        if !covered {
+            kept.push(next);
+        }
+    }
+    kept
+}
+
+fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+fn batches_of(tree: &Tree, chosen: Vec<Chosen>) -> Vec<Batch> {
+    let (plain, odd): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|chosen| is_plain(&chosen.path));
+    let mut batches = by_name(tree, plain);
+    let mut below: BTreeMap<Vec<u8>, Vec<Chosen>> = BTreeMap::new();
+    for chosen in odd {
+        below.entry(plain_parent(&chosen.path).to_vec()).or_default().push(chosen);
+    }
+    for (parent, chosen) in below {
+        batches.extend(chosen.chunks(CHOSEN_BY_RULES).map(|some| by_rules(tree, &parent, some)));
+    }
+    batches
+}
+
+fn by_name(tree: &Tree, chosen: Vec<Chosen>) -> Vec<Batch> {
+    let mut batches: Vec<Batch> = Vec::new();
+    let mut room = 0;
+    for Chosen { path, .. } in chosen {
+        let needed = words_length(tree, &path);
+        match batches.last_mut() {
+            Some(batch) if batch.sources.len() < SOURCES && room >= needed => batch.sources.push(path),
+            _ => {
+                room = COMMAND_LINE;
+                let (rules, chosen) = (Vec::new(), Vec::new());
+                batches.push(Batch { tree: tree.clone(), sources: vec![path], rules, chosen });
+            }
+        }
+        room = room.saturating_sub(needed);
+    }
+    for batch in &mut batches {
+        batch.chosen.clone_from(&batch.sources);
+    }
+    batches
+}
+
+/// `TREE/./PATH` and a space, each byte escaped at worst.
+fn words_length(tree: &Tree, path: &[u8]) -> usize {
+    2 * (tree.as_str().len() + path.len() + 4)
+}
+
+fn by_rules(tree: &Tree, parent: &[u8], chosen: &[Chosen]) -> Batch {
+    let mut rules: Vec<Rule> = Vec::new();
+    for Chosen { path, is_directory } in chosen {
+        let slashes = (parent.len() + 1..path.len()).filter(|at| path[*at] == b'/');
+        let above = slashes.map(|at| Rule::Include(pattern(&path[..at], b"/")));
+        let itself = Rule::Include(pattern(path, if *is_directory { b"/***" } else { b"" }));
+        for rule in above.chain([itself]) {
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+    }
+    rules.push(Rule::Exclude(pattern(parent, if parent.is_empty() { b"**" } else { b"/**" })));
+    let chosen = chosen.iter().map(|chosen| chosen.path.clone()).collect();
+    Batch { tree: tree.clone(), sources: vec![parent.to_vec()], rules, chosen }
+}
+
+/// An anchored pattern that means these very bytes. A backslash escapes only in a pattern that holds a
+/// wildcard; elsewhere it is a backslash (rsync(1), PATTERN MATCHING RULES).
+fn pattern(path: &[u8], suffix: &[u8]) -> Vec<u8> {
+    let is_wild = |byte: &u8| b"*?[".contains(byte);
+    let escapes = path.iter().chain(suffix).any(is_wild);
+    let mut pattern = vec![b'/'];
+    for byte in path {
+        if escapes && (is_wild(byte) || *byte == b'\\') {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    pattern.extend_from_slice(suffix);
+    pattern
+}
+
+fn is_plain(path: &[u8]) -> bool {
+    !path.iter().any(|byte| byte.is_ascii_control() || b"*?[]\\~`".contains(byte))
+}
+
+/// The longest plain directory above the path, perhaps the tree itself.
+fn plain_parent(path: &[u8]) -> &[u8] {
+    let slashes = (0..path.len()).rev().filter(|at| path[*at] == b'/');
+    slashes.map(|at| &path[..at]).find(|parent| is_plain(parent)).unwrap_or_default()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that slice::split wants")]
+fn is_slash(byte: &u8) -> bool {
+    *byte == b'/'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+
+    fn entry(tree: &str, path: &[u8], mode: u32) -> Entry {
+        Entry {
+            tree: tree.parse().unwrap(),
+            path: path.to_vec(),
+            mode,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            mtime: Timestamp::UNIX_EPOCH,
+            target: None,
+        }
+    }
+
+    fn file(path: &[u8]) -> Entry {
+        entry("s1", path, 0o100_644)
+    }
+
+    fn directory(path: &[u8]) -> Entry {
+        entry("s1", path, 0o040_755)
+    }
+
+    fn chosen(entries: &[Entry]) -> Vec<Vec<u8>> {
+        batches(entries).into_iter().flat_map(|batch| batch.chosen).collect()
+    }
+
+    #[test]
+    fn what_lies_below_a_chosen_directory_is_not_asked_for_twice() {
+        let entries =
+            [file(b"a/c"), directory(b"a-b"), directory(b"a"), file(b"a/c"), file(b"a-b/x"), file(b"ab")];
+        assert_eq!(chosen(&entries), [b"a".to_vec(), b"a-b".to_vec(), b"ab".to_vec()]);
+        assert_eq!(chosen(&[file(b"etc/x"), directory(b""), directory(b"etc")]), [b"".to_vec()]);
+        assert_eq!(chosen(&[file(b"a"), file(b"a/b")]).len(), 2, "a file hides nothing");
+    }
+
+    #[test]
+    fn the_newest_tree_is_written_last() {
+        let trees = ["current", "2026-11-20T23:47+0000", "2025-11-20T23:47+0000", "kept"];
+        let entries: Vec<_> = trees.iter().map(|tree| entry(tree, b"f", 0o100_644)).collect();
+        let order: Vec<_> = batches(&entries).into_iter().map(|batch| batch.tree.to_string()).collect();
+        assert_eq!(order, [trees[3], trees[2], trees[1], trees[0]]);
+    }
+
+    #[test]
+    fn a_batch_keeps_the_bounds_of_the_gate() {
+        let many: Vec<_> = (0..450).map(|n| file(format!("f{n}").as_bytes())).collect();
+        let sizes: Vec<_> = batches(&many).iter().map(|batch| batch.sources.len()).collect();
+        assert_eq!(sizes, [200, 200, 50]);
+        let long: Vec<_> = (0..9).map(|n| file(format!("{n}{}", "x".repeat(4000)).as_bytes())).collect();
+        assert_eq!(batches(&long).len(), 9);
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_spelled_is_selected_by_rules_below_its_plain_parent() {
+        let planned = batches(&[file(b"a b/c/new\nline/x*y"), file(b"a b/c/q")]);
+        assert_eq!(planned[0].sources, [b"a b/c/q".to_vec()]);
+        assert_eq!(planned[0].rules, []);
+        assert_eq!(planned[1].sources, [b"a b/c".to_vec()]);
+        assert_eq!(
+            planned[1].rules,
+            [
+                Rule::Include(b"/a b/c/new\nline/".to_vec()),
+                Rule::Include(b"/a b/c/new\nline/x\\*y".to_vec()),
+                Rule::Exclude(b"/a b/c/**".to_vec()),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_backslash_is_doubled_only_where_a_wildcard_makes_it_an_escape() {
+        assert_eq!(pattern(b"a\\b", b""), b"/a\\b");
+        assert_eq!(pattern(b"a\\b", b"/***"), b"/a\\\\b/***");
+        assert_eq!(pattern(b"a\\*", b""), b"/a\\\\\\*");
+        let top = batches(&[directory(b"~x")]);
+        let rules = [Rule::Include(b"/~x/***".to_vec()), Rule::Exclude(b"/**".to_vec())];
+        assert_eq!(
+            (top[0].sources.as_slice(), top[0].rules.as_slice()),
+            ([b"".to_vec()].as_slice(), &rules[..])
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_odd_reaches_the_command_line_and_nothing_is_forgotten(
+            paths in proptest::collection::vec("[a~*\\\\\n ]{1,3}(/[a~*\\\\\n ]{1,3}){0,3}", 1..20)
+        ) {
+            let entries: Vec<_> = paths.iter().map(|path| file(path.as_bytes())).collect();
+            let planned = batches(&entries);
+            prop_assert!(planned.iter().flat_map(|batch| &batch.sources).all(|source| is_plain(source)));
+            let came: Vec<_> = planned.into_iter().flat_map(|batch| batch.chosen).collect();
+            prop_assert!(paths.iter().all(|path| came.iter().any(|one| one == path.as_bytes())));
+        }
+    }
+}

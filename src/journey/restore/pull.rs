@@ -1,0 +1,269 @@
+//! One run of rsync that brings files back. It writes below one directory and nowhere else, and what
+//! it asks for was planned from the server's list, so a name that nobody chose is refused by rsync.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use super::plan::{Batch, Rule};
+use crate::model::backup_record::Transfer;
+use crate::model::span::Span;
+use crate::model::{Failure, escaped};
+use crate::system::process;
+use crate::system::progress::{self, Bar, Progress};
+use crate::system::signals::Signals;
+use crate::system::ssh::Connection;
+use crate::system::supervise::{self, Stream};
+
+/// What every run of this restore shares.
+pub(super) struct Puller<'a> {
+    /// The way to the server.
+    pub(super) connection: &'a Connection,
+    /// Ctrl-C and its like.
+    pub(super) signals: &'a Signals,
+    /// How long rsync waits for a byte.
+    pub(super) io_timeout: Span,
+    /// Tell each name.
+    pub(super) verbose: bool,
+}
+
+/// How a run went.
+pub(super) struct Pulled {
+    /// rsync's own count.
+    pub(super) transfer: Transfer,
+    /// What went wrong, if something did, and whether another run makes sense.
+    pub(super) trouble: Option<Trouble>,
+}
+
+/// rsync ended with another status than 0.
+pub(super) struct Trouble {
+    /// One sentence.
+    pub(super) why: String,
+    /// Only some files failed, as statuses 23 and 24 say; the way to the server is good.
+    pub(super) partial: bool,
+}
+
+impl Puller<'_> {
+    /// Fetches a batch into `into`, an absolute path of a directory that is there.
+    pub(super) fn pull(&self, batch: &Batch, into: &Path) -> Result<Pulled> {
+        let rsync = process::find_program(&["/usr/bin/rsync", "/usr/local/bin/rsync"])
+            .context("there is no rsync here; install the package rsync")?;
+        let mut command = process::command(rsync);
+        let host = self.connection.rsync_host();
+        command.args(self.options()).args(transfer_words(batch, &self.connection.rsync_shell(), &host, into));
+        command.stdin(Stdio::null());
+        let mut watcher = Watcher::new(self.verbose);
+        let ended = supervise::run(&mut command, self.signals, |stream, line| watcher.take(stream, line))?;
+        watcher.bar.finish();
+        if let Some(signal) = ended.interrupted {
+            bail!(Failure::failed(format!(
+                "ended by {signal}; what came before is in {}",
+                escaped(into.as_os_str().as_bytes())
+            )));
+        }
+        let trouble = (!ended.status.success()).then(|| Trouble {
+            why: format!("rsync from {}: {}, {}", batch.tree, ended.describe(), watcher.first_error()),
+            partial: matches!(ended.status.code(), Some(23 | 24)),
+        });
+        Ok(Pulled { transfer: watcher.transfer, trouble })
+    }
+
+    fn options(&self) -> Vec<String> {
+        let mut words: Vec<String> = [
+            "--archive",
+            "--hard-links",
+            "--acls",
+            "--xattrs",
+            "--numeric-ids",
+            "--relative",
+            "--sparse",
+            "--stats",
+            "--no-human-readable",
+            "--info=progress2",
+        ]
+        .map(str::to_owned)
+        .into();
+        words.push(format!("--timeout={}", self.io_timeout.as_secs().clamp(1, 604_800)));
+        words.extend(self.verbose.then(|| "--out-format=%n%L".to_owned()));
+        words
+    }
+}
+
+/// What is fetched over which shell from where to where.
+fn transfer_words(batch: &Batch, shell: &str, host: &str, into: &Path) -> Vec<OsString> {
+    let mut words: Vec<OsString> = batch.rules.iter().map(rule_word).collect();
+    words.extend(["-e".into(), shell.into()]);
+    words.extend(batch.sources.iter().map(|path| source_word(host, batch, path)));
+    words.push([into.as_os_str(), OsStr::new("/")].into_iter().collect());
+    words
+}
+
+fn rule_word(rule: &Rule) -> OsString {
+    let (option, pattern) = match rule {
+        Rule::Include(pattern) => ("--include=", pattern),
+        Rule::Exclude(pattern) => ("--exclude=", pattern),
+    };
+    OsString::from_vec([option.as_bytes(), pattern].concat())
+}
+
+/// What stands behind `/./` is the name that rsync transfers, and keeps below the destination.
+fn source_word(host: &str, batch: &Batch, path: &[u8]) -> OsString {
+    OsString::from_vec([host.as_bytes(), b":", batch.tree.as_str().as_bytes(), b"/./", path].concat())
+}
+
+struct Watcher {
+    bar: Bar,
+    began: Instant,
+    verbose: bool,
+    transfer: Transfer,
+    error: Option<String>,
+}
+
+impl Watcher {
+    fn new(verbose: bool) -> Self {
+        Self { bar: Bar::new(), began: Instant::now(), verbose, transfer: Transfer::default(), error: None }
+    }
+
+    fn take(&mut self, stream: Stream, line: &[u8]) {
+        match stream {
+            Stream::Err => {
+                self.error.get_or_insert_with(|| escaped(line));
+                self.bar.say(&escaped(line));
+            }
+            Stream::Out => match Progress::parse(line) {
+                Some(progress) => self.bar.show(progress, self.began.elapsed()),
+                None if progress::take_statistic(line, &mut self.transfer) => {}
+                None if self.verbose => self.bar.say(&escaped(line)),
+                None => {}
+            },
+        }
+    }
+
+    /// The first one is the cause; the last one only says that there was an error.
+    fn first_error(&self) -> &str {
+        self.error.as_deref().unwrap_or("it printed nothing")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::journey::restore::plan;
+    use crate::model::{Entry, Tree};
+
+    #[test]
+    fn a_source_is_the_bytes_of_its_name_below_the_tree() {
+        let batch = Batch {
+            tree: "2026-11-20T23:47+0000".parse().unwrap(),
+            sources: vec![b"etc/\xff x".to_vec()],
+            rules: Vec::new(),
+            chosen: Vec::new(),
+        };
+        let word = source_word("bb@[::1]", &batch, &batch.sources[0]);
+        assert_eq!(word.as_bytes(), b"bb@[::1]:2026-11-20T23:47+0000/./etc/\xff x");
+        assert_eq!(rule_word(&Rule::Include(b"/a\nb".to_vec())).as_bytes(), b"--include=/a\nb");
+    }
+
+    /// With the rsync of this machine and a shell that unquotes as a server's does.
+    #[test]
+    fn every_name_comes_back_and_nothing_else_does() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (tree, into) = (scratch.path().join("current"), scratch.path().join("into"));
+        let shell = make_shell(scratch.path());
+        for name in ODD_NAMES {
+            for place in ["files", "parents/p*~", "dirs"] {
+                let path = tree.join(place).join(OsStr::from_bytes(name));
+                let file = if place == "dirs" { path.join("sub/f") } else { path };
+                fs::create_dir_all(file.parent().unwrap()).unwrap();
+                fs::write(file, name).unwrap();
+            }
+        }
+        for name in ODD_NAMES {
+            for (place, mode, file) in
+                [("files", 0o100_644, ""), ("parents/p*~", 0o100_644, ""), ("dirs", 0o040_755, "/sub/f")]
+            {
+                let path = [place.as_bytes(), b"/", name].concat();
+                let _ = fs::remove_dir_all(&into);
+                fs::create_dir(&into).unwrap();
+                for batch in plan::batches(&[entry(&path, mode)]) {
+                    let words = transfer_words(&batch, &shell, "u@h", &into);
+                    process::run(process::command("/usr/bin/rsync").arg("-aR").args(words)).unwrap();
+                }
+                let wanted = [&path, file.as_bytes()].concat();
+                assert_eq!(files_below(&into), [into.join(OsStr::from_bytes(&wanted))]);
+            }
+        }
+    }
+
+    const ODD_NAMES: [&[u8]; 24] = [
+        b"plain",
+        b"-dash",
+        b"sp ace",
+        b" lead",
+        b"trail ",
+        b"quo'te\"s",
+        b"~tilde",
+        b"til~de",
+        b"*",
+        b"st*ar",
+        b"***",
+        b"qu?",
+        b"br[a]ck",
+        b"[",
+        b"{a,b}",
+        b"back\\slash",
+        b"end\\",
+        b"\\*",
+        b"new\nline",
+        b"\x01\x7f",
+        b"$(id);&|<>!#`",
+        b"\xff\xfe",
+        b"a:b",
+        b"+ x",
+    ];
+
+    fn make_shell(directory: &Path) -> String {
+        let (script, place) = (directory.join("shell"), directory.display());
+        let text =
+            format!("while [ \"$1\" != h ]; do shift; done\nshift\ncd '{place}' && eval \"exec $*\"\n");
+        fs::write(&script, text).unwrap();
+        format!("/bin/sh {}", script.display())
+    }
+
+    fn entry(path: &[u8], mode: u32) -> Entry {
+        Entry {
+            tree: Tree::Current,
+            path: path.to_vec(),
+            mode,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            mtime: Timestamp::UNIX_EPOCH,
+            target: None,
+        }
+    }
+
+    fn files_below(directory: &Path) -> Vec<PathBuf> {
+        let children = fs::read_dir(directory).unwrap().map(|child| child.unwrap().path());
+        children.flat_map(|child| if child.is_dir() { files_below(&child) } else { vec![child] }).collect()
+    }
+
+    #[test]
+    fn the_first_error_is_the_one_that_is_told() {
+        let mut watcher = Watcher::new(false);
+        watcher.take(Stream::Err, b"byteback-receive: no\x1b");
+        watcher.take(Stream::Err, b"rsync error: error in rsync protocol data stream (code 12)");
+        watcher.take(Stream::Out, b"Number of files: 3");
+        assert_eq!(watcher.first_error(), "byteback-receive: no\\x1b");
+        assert_eq!(watcher.transfer.files, 3);
+    }
+}
