@@ -16,13 +16,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use self::listing::{Found, Question};
+use self::listing::Found;
 use self::place::Place;
 use self::plan::Batch;
 use self::pull::{Puller, Trouble};
 use crate::model::client_config::{self, ClientConfig, ClientFiles};
 use crate::model::span::Span;
 use crate::model::{Destination, Failure, Status, Tree, escaped};
+use crate::protocol::find_query::{FindQuery, Pattern};
 use crate::protocol::listing::{nothing_found, print_end, print_entry, table};
 use crate::system::signals::Signals;
 use crate::system::ssh::{Connection, Login};
@@ -72,14 +73,14 @@ pub enum Action {
 /// A [`Failure`] when the server cannot be asked or not everything came.
 pub fn run(asked: &Restore) -> Result<Status> {
     let working_directory = identity::working_directory()?;
-    let question = question(asked, &working_directory)?;
+    let query = query(asked, &working_directory)?;
     let login = login(asked)?;
     let signals = Signals::watch()?;
     let connection = Connection::open(&login)?;
-    let found = listing::ask(&connection, &signals, &question)?;
+    let found = listing::ask(&connection, &signals, &query)?;
     match &asked.action {
-        Action::List { json } => Ok(show(&found, &question, *json)),
-        Action::Restore { .. } if found.entries.is_empty() => Ok(show(&found, &question, false)),
+        Action::List { json } => Ok(show(&found, &query, *json)),
+        Action::Restore { .. } if found.entries.is_empty() => Ok(show(&found, &query, false)),
         Action::Restore { to } => {
             if let Some(why) = found.cut {
                 let why = escaped(why.as_bytes());
@@ -94,9 +95,7 @@ pub fn run(asked: &Restore) -> Result<Status> {
 }
 
 /// A restore takes each file once, however much it says.
-fn question(asked: &Restore, working_directory: &Path) -> Result<Question> {
-    let directory = working_directory.as_os_str().as_bytes();
-    let absolute = |pattern: &OsString| patterns::absolute(pattern.as_bytes(), directory);
+fn query(asked: &Restore, working_directory: &Path) -> Result<FindQuery> {
     let tree = match asked.snapshot.as_str() {
         "*" => None,
         name => Some(name.parse::<Tree>().map_err(|why| {
@@ -104,11 +103,19 @@ fn question(asked: &Restore, working_directory: &Path) -> Result<Question> {
             Failure::misuse(format!("--snapshot {shown} can name no snapshot: {why}"))
         })?),
     };
-    Ok(Question {
+    let directory = working_directory.as_os_str().as_bytes();
+    let patterns = asked.patterns.iter().map(|typed| pattern(typed.as_bytes(), directory));
+    Ok(FindQuery {
         tree,
         all: asked.all,
-        every_copy: asked.verbose && matches!(asked.action, Action::List { .. }),
-        patterns: asked.patterns.iter().map(absolute).collect(),
+        verbose: asked.verbose && matches!(asked.action, Action::List { .. }),
+        patterns: patterns.collect::<Result<_>>()?,
+    })
+}
+
+fn pattern(typed: &[u8], directory: &[u8]) -> Result<Pattern> {
+    Pattern::parse(&patterns::absolute(typed, directory)).map_err(|why| {
+        Failure::misuse(format!("the pattern '{}' cannot be looked for: {why}", escaped(typed))).into()
     })
 }
 
@@ -139,13 +146,14 @@ fn saved_destination(config_dir: &Path) -> Result<Destination> {
     })
 }
 
-fn show(found: &Found, question: &Question, json: bool) -> Status {
+fn show(found: &Found, query: &FindQuery, json: bool) -> Status {
     let cut = found.cut.as_deref();
     if json {
         found.entries.iter().for_each(|entry| console::print(print_entry(entry)));
         console::print(print_end(found.entries.len() as u64, cut));
     } else if found.entries.is_empty() {
-        console::print(nothing_found(&question.patterns).trim_end());
+        let patterns: Vec<_> = query.patterns.iter().map(Pattern::as_bytes).collect();
+        console::print(nothing_found(&patterns).trim_end());
     } else {
         console::print(table(&found.entries).trim_end_matches('\n'));
     }

@@ -21,6 +21,7 @@ use crate::model::span::Span;
 use crate::model::{ClientName, Destination, Failure, Status, escaped};
 use crate::protocol::answer::{Answer, Outcome};
 use crate::protocol::public_key::PublicKey;
+use crate::protocol::request;
 use crate::system::lock::{self, Locking};
 use crate::system::ssh::{Connection, Login, Visit};
 use crate::system::{console, files, identity, process};
@@ -210,8 +211,7 @@ fn client_login(config: &Path, destination: &Destination) -> Login {
 
 fn ping(login: &Login) -> Result<Answer> {
     let connection = Connection::open(login)?;
-    let words = ["byteback-receive", "--ping", "--json"].map(str::to_owned);
-    let mut command = connection.command(&words);
+    let mut command = connection.command(&request::ping_words());
     let output = process::output(&mut command)?;
     let answer = Answer::parse(&output.stdout).map_err(|_| {
         let stderr = escaped(output.stderr.trim_ascii());

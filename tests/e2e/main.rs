@@ -1,1 +1,23 @@
+//! The product against the real thing: btrfs in a loop device, a private sshd on loopback, stock rsync.
+//!
+//! Run by `make test`, as root, inside `tests/sandbox`. Each test makes a world of its own (a store, its Unix
+//! user, its sshd, its clients) and may do with it what it likes; nothing is shared but the sandbox.
+#![allow(clippy::disallowed_methods, reason = "tests start programs and read their environment")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+#![allow(clippy::print_stderr, reason = "a failed test shows the server's logs")]
+#![allow(unreachable_pub, reason = "a test program exports nothing; pub says what is for the other modules")]
 
+mod attacks;
+mod client;
+mod compare;
+mod former;
+mod prune;
+mod restore;
+mod run;
+mod setup;
+mod soak;
+mod torture;
+mod trouble;
+mod world;
+
+mod backup;

@@ -1,29 +1,18 @@
 //! What the server has of the files that were asked for, as it tells line by line. An answer counts
 //! only with its end line: a connection that broke must not look like a short list.
 
-use std::fmt::Write;
 use std::process::Stdio;
 
 use anyhow::{Result, bail};
 
-use crate::model::{Entry, Failure, Status, Tree, escaped};
+use crate::model::{Entry, Failure, Status, escaped};
+use crate::protocol::find_query::FindQuery;
+use crate::protocol::lexer;
 use crate::protocol::listing::{Line, ListingError, parse_line};
+use crate::protocol::request;
 use crate::system::signals::Signals;
 use crate::system::ssh::Connection;
 use crate::system::supervise::{self, Stream};
-
-/// A question to the server.
-#[derive(Debug)]
-pub(super) struct Question {
-    /// The tree to look in; all snapshots when `None`.
-    pub(super) tree: Option<Tree>,
-    /// Versions that differ, not the newest only.
-    pub(super) all: bool,
-    /// Every copy.
-    pub(super) every_copy: bool,
-    /// Absolute patterns.
-    pub(super) patterns: Vec<Vec<u8>>,
-}
 
 /// The whole answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,9 +24,9 @@ pub(super) struct Found {
 }
 
 /// Asks, and waits for the whole answer.
-pub(super) fn ask(connection: &Connection, signals: &Signals, question: &Question) -> Result<Found> {
-    let words = words(question);
-    if words.len() > 256 || words.iter().map(|word| word.len() + 1).sum::<usize>() > 16 * 1024 {
+pub(super) fn ask(connection: &Connection, signals: &Signals, query: &FindQuery) -> Result<Found> {
+    let words = request::list_words(query);
+    if words.len() > lexer::MAX_WORDS || words.join(" ").len() > lexer::MAX_BYTES {
         bail!(Failure::misuse("these are more patterns than the server takes at once; name a directory"));
     }
     let (mut answer, mut trouble) = (Answer::default(), Vec::new());
@@ -93,34 +82,10 @@ impl Answer {
     }
 }
 
-fn words(question: &Question) -> Vec<String> {
-    let mut words = ["byteback-receive", "--list", "--json"].map(str::to_owned).to_vec();
-    if let Some(tree) = &question.tree {
-        words.extend(["--snapshot".to_owned(), tree.to_string()]);
-    }
-    for (flag, is_set) in [("--all", question.all), ("--verbose", question.every_copy)] {
-        words.extend(is_set.then(|| flag.to_owned()));
-    }
-    words.extend(question.patterns.iter().map(|pattern| quoted_printable(pattern)));
-    words
-}
-
-fn quoted_printable(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in bytes {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
-                text.push(char::from(*byte));
-            }
-            _ => drop(write!(text, "={byte:02X}")),
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Tree;
     use crate::protocol::listing::{print_end, print_entry};
     use jiff::Timestamp;
 

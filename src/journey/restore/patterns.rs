@@ -1,13 +1,9 @@
 //! Patterns as a person types them, made absolute. Pure.
 
 /// The pattern below `directory` (a path, so its own wildcards are escaped) unless it is absolute. A
-/// leading `./` and `../` mean what they mean to a shell; slashes at the end mean nothing.
+/// leading `./` and `../` mean what they mean to a shell.
 pub(super) fn absolute(pattern: &[u8], directory: &[u8]) -> Vec<u8> {
-    let mut whole = if pattern.starts_with(b"/") { pattern.to_vec() } else { below(directory, pattern) };
-    while whole.len() > 1 && whole.ends_with(b"/") && !whole.ends_with(b"\\/") {
-        whole.pop();
-    }
-    whole
+    if pattern.starts_with(b"/") { pattern.to_vec() } else { below(directory, pattern) }
 }
 
 fn below(directory: &[u8], pattern: &[u8]) -> Vec<u8> {
@@ -54,18 +50,18 @@ mod tests {
         for (pattern, absolute_pattern) in [
             (&b"x"[..], &b"/home/a\\*b/x"[..]),
             (b"/etc/*.conf", b"/etc/*.conf"),
-            (b".", b"/home/a\\*b"),
-            (b"./", b"/home/a\\*b"),
+            (b".", b"/home/a\\*b/"),
+            (b"./", b"/home/a\\*b/"),
             (b".//x/../y", b"/home/a\\*b/x/../y"),
-            (b"..", b"/home"),
+            (b"..", b"/home/"),
             (b"../..", b"/"),
             (b"../../../etc", b"/etc"),
             (b"../*", b"/home/*"),
             (b"..x", b"/home/a\\*b/..x"),
-            (b"x/", b"/home/a\\*b/x"),
+            (b"x/", b"/home/a\\*b/x/"),
             (b"/", b"/"),
             (b"\xff", b"/home/a\\*b/\xff"),
-            (b"", b"/home/a\\*b"),
+            (b"", b"/home/a\\*b/"),
         ] {
             let made = absolute(pattern, b"/home/a*b");
             assert_eq!(made, absolute_pattern, "{:?}", String::from_utf8_lossy(&made));

@@ -8,10 +8,13 @@
 use std::collections::BTreeMap;
 
 use crate::model::{Entry, Kind, Tree};
+use crate::protocol::{lexer, rsync_args};
 
-/// The gate takes 256 words of 16 KiB together; rsync's own options need some of both.
-const SOURCES: usize = 200;
-const COMMAND_LINE: usize = 12 * 1024;
+/// What the gate takes in one command, less what rsync's own options need.
+const SOURCES: usize = rsync_args::MAX_SOURCES;
+const COMMAND_LINE: usize = lexer::MAX_BYTES - 4 * 1024;
+/// The gate bounds a source with its tree's name in bytes, so that rsync never cuts one short.
+const LONGEST_SOURCE: usize = 3700;
 /// Each rule is compared with each name below its directory.
 const CHOSEN_BY_RULES: usize = 500;
 
@@ -147,7 +150,8 @@ fn pattern(path: &[u8], suffix: &[u8]) -> Vec<u8> {
 }
 
 fn is_plain(path: &[u8]) -> bool {
-    !path.iter().any(|byte| byte.is_ascii_control() || b"*?[]\\~`".contains(byte))
+    let spelled_alike = |byte: &u8| !byte.is_ascii_control() && !b"*?[]\\~`".contains(byte);
+    path.len() <= LONGEST_SOURCE && path.iter().all(spelled_alike)
 }
 
 /// The longest plain directory above the path, perhaps the tree itself.
@@ -215,7 +219,9 @@ mod tests {
         let sizes: Vec<_> = batches(&many).iter().map(|batch| batch.sources.len()).collect();
         assert_eq!(sizes, [200, 200, 50]);
         let long: Vec<_> = (0..9).map(|n| file(format!("{n}{}", "x".repeat(4000)).as_bytes())).collect();
-        assert_eq!(batches(&long).len(), 9);
+        assert_eq!(batches(&long).len(), 1, "rules below the tree itself");
+        let deep: Vec<_> = (0..9).map(|n| file(format!("{n}{}", "x".repeat(3600)).as_bytes())).collect();
+        assert_eq!(batches(&deep).len(), 9);
     }
 
     #[test]

@@ -54,7 +54,12 @@ impl Puller<'_> {
             .context("there is no rsync here; install the package rsync")?;
         let mut command = process::command(rsync);
         let host = self.connection.rsync_host();
-        command.args(self.options()).args(transfer_words(batch, &self.connection.rsync_shell(), &host, into));
+        command.args(options(self.io_timeout, self.verbose)).args(transfer_words(
+            batch,
+            &self.connection.rsync_shell(),
+            &host,
+            into,
+        ));
         command.stdin(Stdio::null());
         let mut watcher = Watcher::new(self.verbose);
         let ended = supervise::run(&mut command, self.signals, |stream, line| watcher.take(stream, line))?;
@@ -71,26 +76,26 @@ impl Puller<'_> {
         });
         Ok(Pulled { transfer: watcher.transfer, trouble })
     }
+}
 
-    fn options(&self) -> Vec<String> {
-        let mut words: Vec<String> = [
-            "--archive",
-            "--hard-links",
-            "--acls",
-            "--xattrs",
-            "--numeric-ids",
-            "--relative",
-            "--sparse",
-            "--stats",
-            "--no-human-readable",
-            "--info=progress2",
-        ]
-        .map(str::to_owned)
-        .into();
-        words.push(format!("--timeout={}", self.io_timeout.as_secs().clamp(1, 604_800)));
-        words.extend(self.verbose.then(|| "--out-format=%n%L".to_owned()));
-        words
-    }
+fn options(io_timeout: Span, verbose: bool) -> Vec<String> {
+    let mut words: Vec<String> = [
+        "--archive",
+        "--hard-links",
+        "--acls",
+        "--xattrs",
+        "--numeric-ids",
+        "--relative",
+        "--sparse",
+        "--stats",
+        "--no-human-readable",
+        "--info=progress2",
+    ]
+    .map(str::to_owned)
+    .into();
+    words.push(format!("--timeout={}", io_timeout.as_secs().clamp(1, 604_800)));
+    words.extend(verbose.then(|| "--out-format=%n%L".to_owned()));
+    words
 }
 
 /// What is fetched over which shell from where to where.
@@ -159,6 +164,8 @@ mod tests {
     use super::*;
     use crate::journey::restore::plan;
     use crate::model::{Entry, Tree};
+    use crate::protocol::request::Request;
+    use crate::protocol::rsync_args::Source;
 
     #[test]
     fn a_source_is_the_bytes_of_its_name_below_the_tree() {
@@ -173,36 +180,47 @@ mod tests {
         assert_eq!(rule_word(&Rule::Include(b"/a\nb".to_vec())).as_bytes(), b"--include=/a\nb");
     }
 
-    /// With the rsync of this machine and a shell that unquotes as a server's does.
+    /// With the rsync of this machine, past the gate's own grammar.
     #[test]
     fn every_name_comes_back_and_nothing_else_does() {
         let scratch = tempfile::tempdir().unwrap();
         let (tree, into) = (scratch.path().join("current"), scratch.path().join("into"));
         let shell = make_shell(scratch.path());
         for name in ODD_NAMES {
-            for place in ["files", "parents/p*~", "dirs"] {
+            for place in ["", "files/", "parents/p*~/", "dirs/"] {
                 let path = tree.join(place).join(OsStr::from_bytes(name));
-                let file = if place == "dirs" { path.join("sub/f") } else { path };
+                let file = if place == "dirs/" { path.join("sub/f") } else { path };
                 fs::create_dir_all(file.parent().unwrap()).unwrap();
                 fs::write(file, name).unwrap();
             }
         }
         for name in ODD_NAMES {
-            for (place, mode, file) in
-                [("files", 0o100_644, ""), ("parents/p*~", 0o100_644, ""), ("dirs", 0o040_755, "/sub/f")]
-            {
-                let path = [place.as_bytes(), b"/", name].concat();
+            for (place, mode, file) in [
+                ("", FILE, ""),
+                ("files/", FILE, ""),
+                ("parents/p*~/", FILE, ""),
+                ("dirs/", DIRECTORY, "/sub/f"),
+            ] {
+                let path = [place.as_bytes(), name].concat();
                 let _ = fs::remove_dir_all(&into);
                 fs::create_dir(&into).unwrap();
                 for batch in plan::batches(&[entry(&path, mode)]) {
-                    let words = transfer_words(&batch, &shell, "u@h", &into);
-                    process::run(process::command("/usr/bin/rsync").arg("-aR").args(words)).unwrap();
+                    let mut rsync = process::command("/usr/bin/rsync");
+                    rsync.args(options(Span::seconds(300), true));
+                    process::run(rsync.args(transfer_words(&batch, &shell, "u@h", &into))).unwrap();
+                    let line = fs::read(scratch.path().join("line")).unwrap();
+                    let Ok(Request::Pull(pull)) = Request::parse(&line) else { panic!("{}", escaped(&line)) };
+                    let source = |path: &Vec<u8>| Source::named(Tree::Current, path);
+                    assert_eq!(pull.sources(), batch.sources.iter().map(source).collect::<Vec<_>>());
                 }
                 let wanted = [&path, file.as_bytes()].concat();
                 assert_eq!(files_below(&into), [into.join(OsStr::from_bytes(&wanted))]);
             }
         }
     }
+
+    const FILE: u32 = 0o100_644;
+    const DIRECTORY: u32 = 0o040_755;
 
     const ODD_NAMES: [&[u8]; 24] = [
         b"plain",
@@ -233,8 +251,9 @@ mod tests {
 
     fn make_shell(directory: &Path) -> String {
         let (script, place) = (directory.join("shell"), directory.display());
-        let text =
-            format!("while [ \"$1\" != h ]; do shift; done\nshift\ncd '{place}' && eval \"exec $*\"\n");
+        let text = format!(
+            "while [ \"$1\" != h ]; do shift; done\nshift\ncd '{place}'\nprintf %s \"$*\" >line\neval \"exec $*\"\n"
+        );
         fs::write(&script, text).unwrap();
         format!("/bin/sh {}", script.display())
     }

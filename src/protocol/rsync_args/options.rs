@@ -18,7 +18,7 @@ struct Rule {
     /// Options of the same slot exclude each other: which of two came last must never matter, for they
     /// are printed in the order of the table.
     slot: &'static str,
-    /// Accepted and not printed: the command that is run has it anyway, or must not have it.
+    /// Accepted once and forgotten: the command that is run has it anyway, or must not have it.
     dropped: bool,
 }
 
@@ -82,8 +82,8 @@ static RULES: &[Rule] = &[
     value("--compress-level=", Takes::Number(-131_072, 19)),
     flag("--specials").slot("specials"),
     flag("--no-specials").slot("specials"),
-    value("--log-format=", Takes::OneOf(LOG_FORMATS)).push_only(),
     flag("--no-r"),
+    value("--log-format=", Takes::OneOf(LOG_FORMATS)).push_only(),
     flag("--no-W").push_only(),
     flag("--msgs2stderr").slot("stderr"),
     flag("--no-msgs2stderr").slot("stderr"),
@@ -121,14 +121,14 @@ static RULES: &[Rule] = &[
     flag("--safe-links"),
     flag("--numeric-ids"),
     flag("--ignore-existing").push_only(),
-    flag("--append").twice(),
     flag("--existing").push_only(),
     flag("--fsync").push_only(),
     value("--info=", Takes::Info),
+    flag("--append").twice(),
     flag("--inplace"),
-    flag("--open-noatime"),
     flag("--no-implied-dirs"),
     flag("--remove-source-files").push_only(),
+    flag("--open-noatime"),
     flag("--preallocate").push_only(),
     flag("--fake-super").dropped(),
     flag("--mkpath").push_only().dropped(),
@@ -163,6 +163,7 @@ impl Options {
                 options.add(word, direction)?;
             }
         }
+        options.given.retain(|at, _| !RULES[*at].dropped);
         Ok(options)
     }
 
@@ -203,9 +204,8 @@ impl Options {
     /// The words that are run, in the order of the table.
     pub(super) fn print(&self) -> Vec<String> {
         let given = self.given.iter().map(|(at, values)| (&RULES[*at], values));
-        let long = given.filter(|(rule, _)| !rule.dropped).flat_map(|(rule, values)| {
-            values.iter().map(|value| format!("{}{value}", rule.prefix)).collect::<Vec<_>>()
-        });
+        let long =
+            given.flat_map(|(rule, values)| values.iter().map(|value| format!("{}{value}", rule.prefix)));
         self.cluster.print().into_iter().chain(long).collect()
     }
 }

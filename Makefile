@@ -1,0 +1,62 @@
+# make demo    a whole backup server and client, made, attacked, filled and pruned before your eyes (root)
+# make test    every test, the real btrfs, sshd and rsync among them (root); ONLY=name runs those that match
+# make soak    the same with many more cases, and the long tests
+# make bench   what byteback costs beside bare rsync (root)
+# make lint    format, clippy, man pages
+# make install DESTDIR= PREFIX=/usr/local
+
+PREFIX ?= /usr/local
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
+
+CARGO := cargo
+ONLY ?=
+# cargo hands each test program of this target to the sandbox.
+SANDBOXED := --config "target.'cfg(unix)'.runner='$(CURDIR)/tests/sandbox'"
+ROOT = @[ "$$(id -u)" = 0 ] || { echo "make $@ needs root (it mounts, makes users, starts an sshd): sudo make $@" >&2; exit 2; }
+
+.PHONY: build demo test soak bench lint install tools
+
+build: tools
+	$(CARGO) build --locked --release
+
+tools:
+	@tests/install-tools
+
+demo:
+	$(ROOT)
+	@tests/install-tools
+	@demo/run
+
+test:
+	$(ROOT)
+	@tests/install-tools
+	$(CARGO) test --locked --lib --bins --test cli --test gate --test layers -- $(ONLY)
+	$(CARGO) test --locked --doc -- $(ONLY)
+	tests/sandbox-check
+	$(CARGO) test --locked $(SANDBOXED) --test e2e -- --test-threads=2 $(ONLY)
+
+soak:
+	$(ROOT)
+	@tests/install-tools
+	PROPTEST_CASES=20000 $(CARGO) test --locked --release --lib -- $(ONLY)
+	$(CARGO) test --locked --release $(SANDBOXED) --test e2e -- --test-threads=2 --include-ignored $(ONLY)
+
+bench:
+	$(ROOT)
+	@tests/install-tools
+	@$(CARGO) build --locked --release
+	@tests/sandbox benches/run
+
+lint: tools
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	mandoc -T lint -W warning man/*.[1-8]
+
+install: build
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	for program in bin/*.rs; do \
+	  install -m 755 "target/release/$$(basename "$$program" .rs)" "$(DESTDIR)$(PREFIX)/bin/"; done
+	for page in man/*.[1-8]; do \
+	  install -D -m 644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}"; done
