@@ -183,10 +183,12 @@ fn client_name(given: Option<&str>) -> Result<ClientName> {
     })
 }
 
+/// Others may look in: on a server that is a client too, the store's user reads its `server.toml` here.
+/// The key has a mode of its own.
 fn make_config_dir(directory: &Path) -> Result<()> {
     DirBuilder::new()
         .recursive(true)
-        .mode(0o700)
+        .mode(0o755)
         .create(directory)
         .with_context(|| format!("cannot make {}", directory.display()))
 }
