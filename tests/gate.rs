@@ -4,6 +4,8 @@
 //! `>` is all of what is run (its words without the program's name, spaces within a word as `\ `) or
 //! understood; `!` is a part of the refusal. `#` is a remark.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by a panic, in its helpers too")]
+
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -48,15 +50,12 @@ fn bytes(text: &str) -> Vec<u8> {
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         let number = rest.get(1..3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match number.filter(|_| c == '<' && rest.get(3..4) == Some(">")) {
-            Some(number) => {
-                bytes.push(number);
-                rest = &rest[4..];
-            }
-            None => {
-                bytes.extend_from_slice(c.to_string().as_bytes());
-                rest = &rest[c.len_utf8()..];
-            }
+        if let Some(number) = number.filter(|_| c == '<' && rest.get(3..4) == Some(">")) {
+            bytes.push(number);
+            rest = &rest[4..];
+        } else {
+            bytes.extend_from_slice(c.to_string().as_bytes());
+            rest = &rest[c.len_utf8()..];
         }
     }
     bytes
@@ -206,7 +205,9 @@ fn check_any(command: &[u8]) {
 
 #[test]
 fn what_is_run_for_each_case_would_be_accepted_again() {
-    all_cases().iter().for_each(|case| check_any(&case.command));
+    for case in all_cases() {
+        check_any(&case.command);
+    }
 }
 
 /// A command of the tables after some bytes were changed, removed or put in.
