@@ -146,3 +146,31 @@ fn split(words: &[Vec<u8>], direction: Direction) -> Result<(Options, &[Vec<u8>]
         None => refuse("rsync's options must be followed by '.' and a path"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pull(sources: usize) -> Result<ConfinedRsync, Refusal> {
+        let mut words = vec![b"-re.iLs".to_vec(), b".".to_vec()];
+        words.extend(vec![b"current/x".to_vec(); sources]);
+        ConfinedRsync::parse_pull(&words)
+    }
+
+    #[test]
+    fn a_client_names_at_most_two_hundred_sources() {
+        assert_eq!(pull(200).unwrap().sources().len(), 200);
+        assert!(pull(201).unwrap_err().0.contains("201 sources"));
+    }
+
+    #[test]
+    fn sources_that_the_server_found_are_checked_like_those_that_were_sent() {
+        let options = || PullOptions::parse(&[b"-rRe.iLs".to_vec()]).unwrap();
+        let named = |path: &[u8]| Source::named(crate::model::Tree::Current, path);
+        let rsync = ConfinedRsync::pull(options(), vec![named(b"-a\nb")]).unwrap();
+        assert_eq!(rsync.argv(&Added::default()).last().unwrap(), "current/./-a\nb");
+        for path in [&b"../x"[..], b"a/../../x", b"a\0b", b"/x"] {
+            assert!(ConfinedRsync::pull(options(), vec![named(path)]).is_err(), "{path:?}");
+        }
+    }
+}
