@@ -50,6 +50,7 @@ fn check_destination(text: &str) {
         assert!(!word.is_empty() && !word.starts_with('-') && word.bytes().all(is_plain), "{word}");
     }
     let printed = destination.to_string();
+    assert!(is_all_there(text, &printed), "{printed}");
     assert!(!printed.chars().any(char::is_control));
     let again: Destination = printed.parse().unwrap_or_else(|error| panic!("{printed}: {error}"));
     assert_eq!(again.to_string(), printed);
@@ -58,4 +59,12 @@ fn check_destination(text: &str) {
         (again.port(), again.known_hosts_name()),
         (destination.port(), destination.known_hosts_name())
     );
+}
+
+/// Every letter and digit that was written stands in what is printed, in the same order.
+fn is_all_there(text: &str, printed: &str) -> bool {
+    let mut rest = printed.chars();
+    let text = text.trim();
+    let written = text.strip_prefix("ssh://").unwrap_or(text).chars();
+    written.filter(|c| c.is_alphanumeric()).all(|c| rest.any(|other| other == c))
 }
