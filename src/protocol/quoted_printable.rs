@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-/// Longest text that is decoded, in bytes as it came.
-pub const MAX_BYTES: usize = 8 * 1024;
+/// Longest text that is decoded, in bytes as it came: a path of `PATH_MAX` bytes (limits.h), each as `=XX`.
+pub const MAX_BYTES: usize = 3 * 4096;
 
 /// Why a text is no quoted-printable word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -166,6 +166,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_longest_path_can_be_asked_for_in_any_script() {
+        let path = "/\u{3042}".repeat(4096 / 4);
+        let patterns = vec![Pattern::parse(path.as_bytes()).unwrap()];
+        let query = FindQuery { tree: None, all: false, verbose: false, patterns };
+        assert_eq!(parsed(&list_words(&query)), Request::List(ListRequest { query, json: true }));
+    }
+
     proptest! {
         #[test]
         fn any_listing_that_can_be_asked_parses_back(
