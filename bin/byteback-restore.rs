@@ -6,9 +6,7 @@ use std::process::ExitCode;
 
 use byteback::cli;
 use byteback::journey::restore::{self, Action, Restore};
-use byteback::model::Destination;
-use byteback::model::client_config::DEFAULT_DIRECTORY;
-use byteback::model::span::Span;
+use byteback::model::{Destination, client_config::DEFAULT_DIRECTORY, span::Span};
 use clap::Parser;
 
 /// List or restore files from this client's snapshots
