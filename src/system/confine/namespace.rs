@@ -13,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{fstat, stat};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{Gid, Uid, chdir, pivot_root};
 
@@ -55,8 +56,25 @@ pub(super) fn is_offered() -> bool {
 }
 
 impl Cell {
-    /// Moves this process in. Afterwards the working directory is the tree, or the directory above it.
-    pub(super) fn enter(&self) -> io::Result<()> {
+    /// Moves this process in; the working directory is then the tree, or the directory above the trees.
+    /// `false` when the kernel does not let us, and all is as before but for rights in a namespace that
+    /// holds nothing.
+    ///
+    /// # Errors
+    /// When the old root is gone and the new one cannot be finished: the process must not go on.
+    pub(super) fn enter(&self) -> io::Result<bool> {
+        if self.furnish().is_err() {
+            return Ok(false);
+        }
+        move_in()?;
+        match self.rooms.as_slice() {
+            [only] if self.inside => chdir(&Path::new(TREES).join(&only.name))?,
+            _ => chdir(TREES)?,
+        }
+        Ok(true)
+    }
+
+    fn furnish(&self) -> io::Result<()> {
         become_master_of_mounts()?;
         mount(Some("tmpfs"), WORKSHOP, Some("tmpfs"), quiet(), Some("mode=755,size=64k"))?;
         for path in &self.shown {
@@ -64,15 +82,7 @@ impl Cell {
         }
         let trees = format!("{WORKSHOP}{TREES}");
         fs::create_dir(&trees)?;
-        for room in &self.rooms {
-            room.bind(Path::new(&trees))?;
-        }
-        move_in()?;
-        match self.rooms.as_slice() {
-            [only] if self.inside => chdir(&Path::new(TREES).join(&only.name))?,
-            _ => chdir(TREES)?,
-        }
-        Ok(())
+        self.rooms.iter().try_for_each(|room| room.bind(Path::new(&trees)))
     }
 }
 
@@ -80,8 +90,12 @@ impl Room {
     fn bind(&self, trees: &Path) -> io::Result<()> {
         let place = trees.join(&self.name);
         fs::create_dir(&place)?;
-        let source = format!("/proc/self/fd/{}", self.tree.as_raw_fd());
-        bind(Path::new(&source), &place)?;
+        // The open directory lies in the mounts of before; its path leads to the same one in ours.
+        bind(&fs::read_link(format!("/proc/self/fd/{}", self.tree.as_raw_fd()))?, &place)?;
+        let (wanted, found) = (fstat(&self.tree)?, stat(&place)?);
+        if (wanted.st_dev, wanted.st_ino) != (found.st_dev, found.st_ino) {
+            return Err(Errno::ESTALE.into());
+        }
         let read_only = if self.reach == Reach::Read { MsFlags::MS_RDONLY } else { MsFlags::empty() };
         restrict(&place, read_only | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC)
     }
@@ -111,31 +125,54 @@ fn move_in() -> io::Result<()> {
 /// Shows a file or directory under its own name, with the links that lead to it.
 fn show(path: &Path) -> io::Result<()> {
     let mut at = PathBuf::from("/");
-    for component in path.components().skip(1) {
+    let mut rest = path.components();
+    rest.next(); // the root
+    while let Some(component) = rest.next() {
         let Component::Normal(name) = component else { return Err(Errno::EINVAL.into()) };
+        let directory = at.clone();
         at.push(name);
-        let inside = in_workshop(&at);
-        let found = fs::symlink_metadata(&at)?;
+        let (inside, found) = (in_workshop(&at), fs::symlink_metadata(&at)?);
         if found.is_symlink() {
+            let target = fs::read_link(&at)?;
             if fs::symlink_metadata(&inside).is_err() {
-                symlink(fs::read_link(&at)?, &inside)?;
+                symlink(&target, &inside)?;
             }
-            return show(&path.canonicalize()?);
+            return show(&without_dots(&directory.join(target).join(rest.as_path())));
         }
-        if fs::symlink_metadata(&inside).is_ok() {
-            continue;
+        if at == path {
+            return show_itself(&at, &inside, found.is_dir());
         }
-        if at != path {
+        if fs::symlink_metadata(&inside).is_err() {
             fs::create_dir(&inside)?;
-        } else if found.is_dir() {
-            fs::create_dir(&inside)?;
-            return bind(&at, &inside).and_then(|()| restrict(&inside, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID));
-        } else {
-            fs::write(&inside, "")?;
-            return bind(&at, &inside).and_then(|()| restrict(&inside, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID));
         }
     }
     Ok(())
+}
+
+fn show_itself(path: &Path, inside: &Path, is_directory: bool) -> io::Result<()> {
+    if fs::symlink_metadata(inside).is_ok() {
+        return Ok(()); // a directory above it is shown already
+    }
+    if is_directory {
+        fs::create_dir(inside)?;
+    } else {
+        fs::write(inside, "")?;
+    }
+    bind(path, inside)?;
+    restrict(inside, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID)
+}
+
+/// The path without `..`, which is right here: every component before one was found to be a directory.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(plain.pop()),
+            Component::Normal(name) => plain.push(name),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    plain
 }
 
 fn in_workshop(path: &Path) -> PathBuf {
