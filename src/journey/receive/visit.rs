@@ -54,7 +54,9 @@ pub(super) struct PushJob {
 /// rsync reads trees of this client.
 pub(super) struct PullJob {
     pub(super) rsync: ConfinedRsync,
-    pub(super) trees: Vec<OpenTree>,
+    pub(super) trees: Vec<(Tree, OpenTree)>,
+    /// One of the places that all restores share.
+    pub(super) place: Lock,
 }
 
 impl Visit {
@@ -107,8 +109,9 @@ impl Visit {
         let mut names: Vec<&Tree> = rsync.sources().iter().map(|source| &source.tree).collect();
         names.sort();
         names.dedup();
-        let trees = names.into_iter().map(|tree| self.open_for_reading(tree)).collect::<Result<_>>()?;
-        Ok(PullJob { rsync, trees })
+        let open = |tree: &Tree| Ok((tree.clone(), self.open_for_reading(tree)?));
+        let trees = names.into_iter().map(open).collect::<Result<_>>()?;
+        Ok(PullJob { rsync, trees, place: self.take_restore_place()? })
     }
 
     /// A snapshot must be read-only: only then is what the client gets what the server froze.
@@ -152,6 +155,17 @@ impl Visit {
             bail!(Failure::refused("no file matches"));
         }
         Ok(sources)
+    }
+
+    /// Each restore holds one of `max_restores` locks.
+    fn take_restore_place(&self) -> Result<Lock> {
+        let most = self.server.config.max_restores;
+        match self.server.store.lock_restore_place(most)? {
+            Some(place) => Ok(place),
+            None => {
+                bail!(Failure::busy(format!("{most} restores are at work on this server; try again later")))
+            }
+        }
     }
 
     fn lock_writer(&self, patience: Duration) -> Result<Lock> {

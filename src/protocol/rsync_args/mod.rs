@@ -93,6 +93,11 @@ impl ConfinedRsync {
         Ok(Self { direction: Direction::Pull, options: options.0, sources })
     }
 
+    /// How many seconds the client lets pass without a sign of life, if it says so.
+    pub fn timeout(&self) -> Option<u64> {
+        self.options.timeout()
+    }
+
     /// What a pull sends; empty for a push.
     pub fn sources(&self) -> &[Source] {
         &self.sources
@@ -110,7 +115,7 @@ impl ConfinedRsync {
             argv.push("--sender".into());
         }
         argv.extend(self.options.print().into_iter().map(OsString::from));
-        if added.default_timeout > 0 && !self.options.has_timeout() {
+        if added.default_timeout > 0 && self.options.timeout().is_none() {
             argv.push(format!("--timeout={}", added.default_timeout).into());
         }
         if let Some(root) = &added.confine_root {

@@ -196,9 +196,10 @@ impl Options {
         self.given.iter().filter(|(at, _)| RULES[**at].slot == slot).map(|(_, values)| values.len()).sum()
     }
 
-    /// Whether the client set a timeout itself.
-    pub(super) fn has_timeout(&self) -> bool {
-        self.times("--timeout=") > 0
+    /// The timeout that the client set itself, in seconds.
+    pub(super) fn timeout(&self) -> Option<u64> {
+        let (_, values) = self.given.iter().find(|(at, _)| RULES[**at].slot == "--timeout=")?;
+        values.first()?.parse().ok()
     }
 
     /// The words that are run, in the order of the table.
