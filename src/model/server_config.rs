@@ -108,10 +108,13 @@ impl ServerConfig {
     }
 }
 
-/// `line 3: unknown field ...` from an error of the toml crate.
+/// `line 3 (min_age): ...` from an error of the toml crate.
 fn sentence(text: &str, error: &toml::de::Error) -> String {
-    let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-    format!("line {line}: {}", error.message().replace('\n', " "))
+    let start = error.span().map_or(0, |span| span.start.min(text.len()));
+    let number = text[..start].matches('\n').count();
+    let key =
+        text.lines().nth(number).and_then(|line| line.split_once('=')).map_or("", |(key, _)| key.trim());
+    format!("line {} ({key}): {}", number + 1, error.message().replace('\n', " "))
 }
 
 #[cfg(test)]
@@ -141,9 +144,9 @@ mod tests {
     #[test]
     fn errors_name_line_and_key() {
         let unknown = ServerConfig::from_toml("\n\nmin_agee = '7d'\n").unwrap_err();
-        assert!(unknown.starts_with("line 3: ") && unknown.contains("min_agee"), "{unknown}");
+        assert!(unknown.starts_with("line 3 (min_agee): ") && unknown.contains("min_agee"), "{unknown}");
         let relative = ServerConfig::from_toml("rsync = 'rsync'").unwrap_err();
         assert!(relative.contains("rsync"), "{relative}");
-        assert!(ServerConfig::from_toml("min_age = 'soon'").unwrap_err().contains("line 1"));
+        assert!(ServerConfig::from_toml("min_age = 'soon'").unwrap_err().contains("line 1 (min_age)"));
     }
 }

@@ -28,13 +28,16 @@ pub(super) fn push(visit: &Visit, job: PushJob) -> Result<Ending> {
     let started = clock::now();
     let mut watch = Watch::begin()?;
     let mut child = start(visit, &job.rsync, &trees, Start::InTree, lock.into())?;
+    // A dry run leaves the tree as it was, so what the last real push left behind stays true.
+    let remember =
+        |record: &Push| if job.rsync.changes_nothing() { Ok(()) } else { state.remember_push(record) };
     // Written when rsync runs already: its first work is to wait for the client, ours is to be quick.
     let mut record = Push { schema: 1, started, ended: None, status: None, peer: visit.peer.clone() };
-    state.remember_push(&record)?;
+    remember(&record)?;
     let (status, cause) = watch.until_end(&mut child, patience(visit, &job.rsync))?;
     record.ended = Some(clock::now());
     record.status = status.code().filter(|_| cause == Cause::Itself);
-    state.remember_push(&record)?;
+    remember(&record)?;
     drop(job.lock);
     Ok(ending(visit, "push", status, cause))
 }

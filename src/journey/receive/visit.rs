@@ -130,13 +130,25 @@ impl Visit {
 
     /// The trees that a query looks through, newest first.
     fn trees_of(&self, query: &FindQuery) -> Result<Vec<(Tree, OpenTree)>> {
-        let names: Vec<Tree> = if let Some(tree) = &query.tree {
-            vec![tree.clone()]
-        } else {
-            let snapshots = self.server.store.volume().snapshots(&self.grant.client)?;
-            snapshots.into_iter().rev().map(Tree::Snapshot).collect()
-        };
-        names.into_iter().map(|tree| Ok((tree.clone(), self.open_for_reading(&tree)?))).collect()
+        if let Some(tree) = &query.tree {
+            return Ok(vec![(tree.clone(), self.open_for_reading(tree)?)]);
+        }
+        let volume = self.server.store.volume();
+        let mut trees = Vec::new();
+        for snapshot in volume.snapshots(&self.grant.client)?.into_iter().rev() {
+            let tree = Tree::Snapshot(snapshot);
+            let open = volume.open(&self.grant.client, &tree)?;
+            // One that somebody made writable must not keep all others from being found.
+            if open.read_only {
+                trees.push((tree, open));
+            } else {
+                self.server.log.warning(format_args!(
+                    "skipped client={} snapshot={tree} reason=writable",
+                    self.grant.client
+                ));
+            }
+        }
+        Ok(trees)
     }
 
     /// The newest copy of everything that an old client's patterns match, by the names it asked for.

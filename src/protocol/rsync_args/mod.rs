@@ -98,6 +98,11 @@ impl ConfinedRsync {
         self.options.timeout()
     }
 
+    /// Whether it writes nothing, so that it says nothing about the tree either.
+    pub fn changes_nothing(&self) -> bool {
+        self.options.changes_nothing()
+    }
+
     /// What a pull sends; empty for a push.
     pub fn sources(&self) -> &[Source] {
         &self.sources

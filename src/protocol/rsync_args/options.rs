@@ -202,6 +202,11 @@ impl Options {
         values.first()?.parse().ok()
     }
 
+    /// Whether nothing will be written: a rehearsal or a listing.
+    pub(super) fn changes_nothing(&self) -> bool {
+        self.cluster.has(b'n') || self.times("--list-only") > 0
+    }
+
     /// The words that are run, in the order of the table.
     pub(super) fn print(&self) -> Vec<String> {
         let given = self.given.iter().map(|(at, values)| (&RULES[*at], values));
