@@ -93,17 +93,21 @@ fn parse_url(rest: &str) -> Result<Destination, DestinationError> {
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (user, host_port) = split_user(authority);
     let (host, port) = match host_port.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
-        Some((host, after)) => (host, after.strip_prefix(':')),
+        Some((host, "")) => (host, None),
+        Some((host, after)) => (host, Some(after.strip_prefix(':').ok_or(DestinationError::BadPort)?)),
         None => match host_port.split_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (host_port, None),
         },
     };
-    let port = match port {
-        Some(port) => Some(port.parse::<u16>().ok().filter(|p| *p > 0).ok_or(DestinationError::BadPort)?),
-        None => None,
-    };
+    let port = port.map(parse_port).transpose()?;
     Ok(Destination { user, host: host.to_owned(), port, path: path.to_owned() })
+}
+
+/// In its one spelling: no sign, no zero in front.
+fn parse_port(text: &str) -> Result<u16, DestinationError> {
+    let port: u16 = text.parse().map_err(|_| DestinationError::BadPort)?;
+    if port > 0 && port.to_string() == text { Ok(port) } else { Err(DestinationError::BadPort) }
 }
 
 fn parse_scp(text: &str) -> Result<Destination, DestinationError> {
@@ -150,6 +154,8 @@ impl fmt::Display for Destination {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         match self.port {
             Some(port) => write!(f, "ssh://{}@{host}:{port}/{}", self.user(), self.path),
+            // Behind a colon, a second one would make it an rsync daemon's module.
+            None if self.path.starts_with(':') => write!(f, "ssh://{}@{host}/{}", self.user(), self.path),
             None => write!(f, "{}@{host}:{}", self.user(), self.path),
         }
     }
@@ -169,6 +175,7 @@ mod tests {
             ("ssh://bb@host:2222/", "ssh://bb@host:2222/"),
             ("ssh://host", "byteback@host:"),
             ("ssh://[fe80::1%eth0]:22/x", "ssh://byteback@[fe80::1%eth0]:22/x"),
+            ("ssh://host/:x", "ssh://byteback@host/:x"),
         ] {
             let parsed: Destination = text.parse().unwrap();
             assert_eq!(parsed.to_string(), printed);
@@ -190,6 +197,9 @@ mod tests {
             ("rsync://host/x", Daemon),
             ("ssh://h:0/", BadPort),
             ("ssh://h:99999/", BadPort),
+            ("ssh://h:+22/", BadPort),
+            ("ssh://h:022/", BadPort),
+            ("ssh://[::1]22/", BadPort),
             ("host:a\u{7}b", BadPath),
             ("$(id):", BadHost),
         ] {

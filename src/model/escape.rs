@@ -22,10 +22,21 @@ pub fn escaped(bytes: &[u8]) -> String {
     text
 }
 
-/// Characters that reorder or hide the text around them (Unicode's bidirectional controls, zero
-/// width, line and paragraph separators).
+/// Characters that reorder or hide the text around them, or are not seen themselves: Unicode's
+/// bidirectional controls (the property `Bidi_Control`), zero width, line and paragraph separators,
+/// annotations, tags.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(
+        c,
+        '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
@@ -45,5 +56,6 @@ mod tests {
         assert_eq!(escaped(b"\xff\x7f"), "\\xff\\x7f");
         assert_eq!(escaped("\u{202e}".as_bytes()), "\\xe2\\x80\\xae");
         assert_eq!(escaped("\u{85}".as_bytes()), "\\xc2\\x85");
+        assert_eq!(escaped("a\u{61c}b\u{e0041}".as_bytes()), "a\\xd8\\x9cb\\xf3\\xa0\\x81\\x81");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ListRequest, Manner, Request, pattern, tree};
+use super::{ListRequest, Manner, Request, patterns, tree};
 use crate::model::Tree;
 use crate::protocol::find_query::FindQuery;
 use crate::protocol::lexer::{Refusal, Word, refuse, shown};
@@ -94,7 +94,7 @@ fn list(flags: &Flags, words: &[Word]) -> Result<Request, Refusal> {
         tree: flags.tree.clone(),
         all: flags.set.contains("--all"),
         verbose: flags.set.contains("--verbose"),
-        patterns: words.iter().map(|word| pattern(word.raw())).collect::<Result<_, _>>()?,
+        patterns: patterns(words.iter().map(|word| word.raw().to_vec()))?,
     };
     Ok(Request::List(ListRequest { query, json: flags.set.contains("--json") }))
 }
@@ -164,6 +164,14 @@ mod tests {
         for bad in ["--list --list /x", "--list --all --all /x", "--snapshot * --snapshot * --list /x"] {
             assert!(ask(&format!("byteback-receive {bad}")).unwrap_err().0.contains("twice"), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_longest_path_can_be_asked_for_in_any_script() {
+        let path = "/\u{3042}".repeat(4096 / 4);
+        let patterns = vec![Pattern::parse(path.as_bytes()).unwrap()];
+        let query = FindQuery { tree: None, all: false, verbose: false, patterns };
+        assert_eq!(parsed(&list_words(&query)), Request::List(ListRequest { query, json: true }));
     }
 
     proptest! {
