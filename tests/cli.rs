@@ -45,9 +45,9 @@ fn help(program: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Every `--word` in a text; roff's `\-` is a hyphen.
+/// Every `--word` in a text; roff's `\-` is a hyphen, and mdoc's `Fl Fl` are the two before a word.
 fn long_options(text: &str) -> BTreeSet<String> {
-    let plain = text.replace("\\-", "-");
+    let plain = text.replace("\\-", "-").replace("Fl Fl ", "--");
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
     plain
         .split(|c| !is_part(c))
@@ -108,8 +108,8 @@ fn every_option_stands_in_the_man_page() {
 #[test]
 fn options_are_found_in_help_and_in_roff() {
     let help = "  -x, --exclude <PATH>  as in --excludes=FILE, not well-known or a -- alone";
-    let roff = ".BR \\-x \", \" \\-\\-exclude = \\fIPATH\\fR\n.B \\-\\-excludes\\fR=x --io\\-timeout";
+    let roff = ".BR \\-x \", \" \\-\\-exclude = \\fIPATH\\fR\n.B \\-\\-excludes\\fR=x --io\\-timeout\n.It Fl n , Fl Fl dry-run Ar DIR";
     let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>();
     assert_eq!(long_options(help), set(&["--exclude", "--excludes"]));
-    assert_eq!(long_options(roff), set(&["--exclude", "--excludes", "--io-timeout"]));
+    assert_eq!(long_options(roff), set(&["--dry-run", "--exclude", "--excludes", "--io-timeout"]));
 }

@@ -95,8 +95,7 @@ pub fn act_as_owner_of(store: &Path) -> Result<()> {
         .uid();
     if owner == 0 {
         bail!(Failure::misuse(format!(
-            "the store {} belongs to root; run byteback-setup-server --store {}",
-            store.display(),
+            "the store {} belongs to root: its file system is not mounted, or byteback-setup-server never ran here",
             store.display()
         )));
     }

@@ -64,15 +64,18 @@ pub fn run(asked: &SetupClient) -> Result<Status> {
     };
     let setup = Setup { asked, name, login: client_login(&asked.config_dir, &destination) };
     // Compared as they print: `host:` and `byteback@host:` are one destination.
-    if saved.as_ref().map(ToString::to_string) == Some(destination.to_string()) {
-        if let Some(enrolled) = setup.enrolled_name()? {
-            console::print(format_args!("{enrolled} is enrolled at {destination}; nothing is to do"));
-            return Ok(Status::Done);
-        }
-    } else if let Some(saved) = saved {
+    let is_saved = saved.as_ref().map(ToString::to_string) == Some(destination.to_string());
+    if let Some(saved) = saved.filter(|_| !is_saved) {
         console::say(format_args!("the destination so far was {saved}; setting up for {destination}"));
     }
-    setup.enrol()
+    match setup.enrolled_name()? {
+        Some(enrolled) if is_saved => {
+            console::print(format_args!("{enrolled} is enrolled at {destination}; nothing is to do"));
+            Ok(Status::Done)
+        }
+        Some(_) => setup.conclude(),
+        None => setup.enrol(),
+    }
 }
 
 struct Setup<'a> {
@@ -108,10 +111,16 @@ impl Setup<'_> {
     }
 
     fn enrol(&self) -> Result<Status> {
-        let (config, destination) = (&self.asked.config_dir, &self.login.destination);
+        let config = &self.asked.config_dir;
         let key = key_pair::ensure(config, &self.name)?;
         self.tell(format_args!("the key is {}", config.join(client_config::KEY).display()));
         self.visit(&key)?;
+        self.conclude()
+    }
+
+    /// The server knows the key: pin its own, prove the way, remember it.
+    fn conclude(&self) -> Result<Status> {
+        let (config, destination) = (&self.asked.config_dir, &self.login.destination);
         host_key::ensure_pinned(&self.login, &config.join(client_config::KNOWN_HOSTS))?;
         let line = format!("{destination}\n");
         files::replace(&config.join(client_config::DESTINATION), line.as_bytes(), 0o644)?;
@@ -135,7 +144,7 @@ impl Setup<'_> {
         let status = visit.command(&words)?.status().context("cannot start ssh")?;
         match status.code() {
             Some(0) => Ok(()),
-            code => bail!(visit_failure(&login.destination, &self.name, code)),
+            code => bail!(visit_failure(&login.destination, &self.name, code, &words)),
         }
     }
 
@@ -183,10 +192,12 @@ fn client_name(given: Option<&str>) -> Result<ClientName> {
     })
 }
 
+/// Others may look in: on a server that is a client too, the store's user reads its `server.toml` here.
+/// The key has a mode of its own.
 fn make_config_dir(directory: &Path) -> Result<()> {
     DirBuilder::new()
         .recursive(true)
-        .mode(0o700)
+        .mode(0o755)
         .create(directory)
         .with_context(|| format!("cannot make {}", directory.display()))
 }
@@ -236,14 +247,30 @@ fn receive_words(name: &ClientName, pin_address: bool, key: &PublicKey) -> Vec<S
     words
 }
 
+/// What enrols this machine where nobody can log in.
+fn by_hand(words: &[String]) -> String {
+    let mut words = words.to_vec();
+    if !words.iter().any(|word| word == "--no-pin-address") {
+        words.splice(2..2, ["--from".to_owned(), "ADDRESS".to_owned()]);
+    }
+    words.join(" ")
+}
+
 /// The server's own sentence went to the person's terminal already.
-fn visit_failure(destination: &Destination, name: &ClientName, code: Option<i32>) -> Failure {
+fn visit_failure(
+    destination: &Destination,
+    name: &ClientName,
+    code: Option<i32>,
+    words: &[String],
+) -> Failure {
     match code {
         Some(127) => Failure::failed(format!(
             "{destination} does not know byteback-setup-client-receive; install byteback there first"
         )),
         Some(255) => Failure::failed(format!(
-            "cannot log in to {destination} to enrol {name}, for the reason that ssh gives above"
+            "cannot log in to {destination} to enrol {name}, for the reason that ssh gives above; give --admin-key, or \
+             have this run as root on the server, with the address of this machine, and then run this again: {}",
+            by_hand(words)
         )),
         Some(code) => Failure {
             status: Status::from_code(code),
@@ -274,6 +301,7 @@ mod tests {
     #[test]
     fn the_servers_status_is_ours() {
         let destination: Destination = "h:".parse().unwrap();
+        let words = ["byteback-setup-client-receive", "web1", "ssh-ed25519", "AAAA"].map(str::to_owned);
         for (code, status) in [
             (Some(2), Status::Misuse),
             (Some(3), Status::Refused),
@@ -283,7 +311,7 @@ mod tests {
             (Some(255), Status::Failed),
             (None, Status::Failed),
         ] {
-            assert_eq!(visit_failure(&destination, &name(), code).status, status, "{code:?}");
+            assert_eq!(visit_failure(&destination, &name(), code, &words).status, status, "{code:?}");
         }
     }
 

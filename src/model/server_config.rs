@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::ByteSize;
 use super::span::Span;
 
 /// How the server behaves. Without a file all of it is as in [`ServerConfig::default`].
@@ -20,8 +21,36 @@ pub struct ServerConfig {
     pub io_timeout: Span,
     /// What the gate insists on before it starts rsync.
     pub confinement: Confinement,
+    /// A user and mount namespace of its own for each rsync, where the kernel lets an ordinary user.
+    pub namespace: bool,
+    /// The most memory that one rsync may use for its data.
+    pub max_memory: ByteSize,
+    /// Restores of all clients at once.
+    pub max_restores: u32,
     /// Where the verdicts go.
     pub log: LogTarget,
+    /// Layers that a test leaves out, to see what the others stop. A release build does not know it.
+    #[cfg(debug_assertions)]
+    pub switched_off: Vec<Layer>,
+}
+
+/// A layer of the gate that a test can leave out.
+#[cfg(debug_assertions)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layer {
+    /// The grammar: the client's words reach rsync as they are.
+    Grammar,
+    /// `--fake-super`.
+    FakeSuper,
+    /// One writer per client.
+    Lock,
+    /// Landlock.
+    Landlock,
+    /// seccomp.
+    Seccomp,
+    /// The namespace.
+    Namespace,
 }
 
 /// What must hold rsync back.
@@ -52,7 +81,12 @@ impl Default for ServerConfig {
             min_age: Span::days(7),
             io_timeout: Span::seconds(10_800),
             confinement: Confinement::Kernel,
+            namespace: true,
+            max_memory: ByteSize(4 << 30),
+            max_restores: 8,
             log: LogTarget::Syslog,
+            #[cfg(debug_assertions)]
+            switched_off: Vec::new(),
         }
     }
 }
@@ -64,6 +98,9 @@ impl ServerConfig {
     /// One sentence that names line and key, without the file's name.
     pub fn from_toml(text: &str) -> Result<Self, String> {
         let config: Self = toml::from_str(text).map_err(|error| sentence(text, &error))?;
+        if config.max_restores == 0 {
+            return Err("key max_restores: at least 1, or nobody could restore".to_owned());
+        }
         if !config.rsync.is_absolute() {
             return Err("key rsync: a program is named by its absolute path".to_owned());
         }
@@ -71,10 +108,13 @@ impl ServerConfig {
     }
 }
 
-/// `line 3: unknown field ...` from an error of the toml crate.
+/// `line 3 (min_age): ...` from an error of the toml crate.
 fn sentence(text: &str, error: &toml::de::Error) -> String {
-    let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-    format!("line {line}: {}", error.message().replace('\n', " "))
+    let start = error.span().map_or(0, |span| span.start.min(text.len()));
+    let number = text[..start].matches('\n').count();
+    let key =
+        text.lines().nth(number).and_then(|line| line.split_once('=')).map_or("", |(key, _)| key.trim());
+    format!("line {} ({key}): {}", number + 1, error.message().replace('\n', " "))
 }
 
 #[cfg(test)]
@@ -89,7 +129,8 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = "rsync = '/opt/rsync'\nsnapshot_interval = '1h'\nmin_age = 0\nio_timeout = '5m'\n\
-                    confinement = 'arguments-only'\nlog = 'file'\n";
+                    confinement = 'arguments-only'\nlog = 'file'\nnamespace = false\nmax_memory = '1G'\n\
+                    max_restores = 2\n";
         let config = ServerConfig::from_toml(text).unwrap();
         assert_eq!(config.rsync, PathBuf::from("/opt/rsync"));
         assert_eq!(config.snapshot_interval, Span::hours(1));
@@ -97,14 +138,15 @@ mod tests {
         assert_eq!(config.io_timeout, Span::seconds(300));
         assert_eq!(config.confinement, Confinement::ArgumentsOnly);
         assert_eq!(config.log, LogTarget::File);
+        assert_eq!((config.namespace, config.max_memory, config.max_restores), (false, ByteSize(1 << 30), 2));
     }
 
     #[test]
     fn errors_name_line_and_key() {
         let unknown = ServerConfig::from_toml("\n\nmin_agee = '7d'\n").unwrap_err();
-        assert!(unknown.starts_with("line 3: ") && unknown.contains("min_agee"), "{unknown}");
+        assert!(unknown.starts_with("line 3 (min_agee): ") && unknown.contains("min_agee"), "{unknown}");
         let relative = ServerConfig::from_toml("rsync = 'rsync'").unwrap_err();
         assert!(relative.contains("rsync"), "{relative}");
-        assert!(ServerConfig::from_toml("min_age = 'soon'").unwrap_err().contains("line 1"));
+        assert!(ServerConfig::from_toml("min_age = 'soon'").unwrap_err().contains("line 1 (min_age)"));
     }
 }

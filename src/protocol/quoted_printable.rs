@@ -32,12 +32,14 @@ impl std::error::Error for QuotedPrintableError {}
 /// The bytes as one word of one line. All but letters, digits and `/ . _ - + , : @` is written as
 /// `=XX`: neither ssh, a shell nor the lexer sees anything in it that it would act on.
 pub fn encode(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut word = String::with_capacity(bytes.len());
     for byte in bytes {
         if byte.is_ascii_alphanumeric() || b"/._-+,:@".contains(byte) {
             word.push(char::from(*byte));
         } else {
-            word.push_str(&format!("={byte:02X}"));
+            let digits = [byte >> 4, byte & 15].map(|half| char::from(DIGITS[usize::from(half)]));
+            word.extend(['=', digits[0], digits[1]]);
         }
     }
     word

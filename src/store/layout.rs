@@ -4,6 +4,8 @@
 //! STORE/.ssh/authorized_keys            who may come (keys.rs)
 //! STORE/.byteback/log                   verdicts, where no syslog listens
 //! STORE/.byteback/prune.lock            one pruner at a time
+//! STORE/.byteback/keys.lock             one enrolment at a time
+//! STORE/.byteback/restores/N            one restore each, max_restores of them
 //! STORE/.byteback/clients/NAME/lock     one writer per client
 //! STORE/.byteback/clients/NAME/push.json  how the last push ended
 //! STORE/NAME/current, STORE/NAME/<snapshot>
@@ -21,7 +23,7 @@ use super::volume::Volume;
 use crate::model::run::Push;
 use crate::model::{ClientName, Failure};
 use crate::system::files;
-use crate::system::lock::{self, Locking};
+use crate::system::lock::{self, Lock, Locking};
 
 /// A store, open.
 pub struct Store {
@@ -74,6 +76,23 @@ impl Store {
         let directory = self.path.join(".byteback/clients").join(client.as_str());
         make_private_directory(&directory)?;
         Ok(ClientState { directory })
+    }
+}
+
+impl Store {
+    /// One of the places for restores, of which there are `most`; `None` when all are taken.
+    ///
+    /// # Errors
+    /// When a lock file cannot be opened.
+    pub fn lock_restore_place(&self, most: u32) -> Result<Option<Lock>> {
+        let directory = self.state_directory()?.join("restores");
+        make_private_directory(&directory)?;
+        for number in 1..=most {
+            if let Locking::Held(lock) = lock::try_exclusive(&directory.join(number.to_string()))? {
+                return Ok(Some(lock));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 
 use anyhow::{Context, Result, ensure};
+use nix::libc;
 
 /// Starts `command`; `tie_hands` runs in the child, last thing before the program takes over. When it
 /// fails the program never starts.
@@ -33,10 +34,21 @@ fn is_single_threaded() -> Result<bool> {
 /// # Errors
 /// EINVAL on an older kernel.
 pub fn close_on_exec_from(first: u32) -> io::Result<()> {
-    let flag = nix::libc::CLOSE_RANGE_CLOEXEC.cast_signed();
+    let flag = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
     // SAFETY: the call changes a flag of descriptors; nothing is closed, so nobody loses one.
-    match unsafe { nix::libc::close_range(first, u32::MAX, flag) } {
+    match unsafe { libc::close_range(first, u32::MAX, flag) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Lets everybody else go first: nice 10 (setpriority(2)), and the lowest level of
+/// the ordinary class of disk access (ioprio_set(2)); the idle class could starve for ever. It is politeness: a kernel that refuses is not asked twice.
+pub fn lower_priority() {
+    const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+    const BEST_EFFORT_LOWEST: libc::c_int = 2 << 13 | 7;
+    // SAFETY: the call takes three numbers and changes this process's own priority.
+    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
+    // SAFETY: the call takes three numbers and changes this process's own priority.
+    let _ = unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, BEST_EFFORT_LOWEST) };
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::statvfs::statvfs;
 
 use super::{files, process};
 use crate::model::Failure;
@@ -39,6 +40,16 @@ pub fn create(image: &Path, bytes: u64) -> Result<()> {
         Ok(())
     };
     make().with_context(|| format!("cannot make the image {}", image.display()))
+}
+
+/// How many bytes are free on the file system that the image lies on (statvfs(3)).
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn free_beneath(image: &Path) -> Result<u64> {
+    let found =
+        statvfs(image).with_context(|| format!("cannot ask for the room beneath {}", image.display()))?;
+    Ok(found.blocks_available().saturating_mul(found.fragment_size()))
 }
 
 /// Mounts it now; the loop device goes away with the mount.

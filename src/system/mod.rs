@@ -20,3 +20,4 @@ pub mod progress;
 pub mod signals;
 pub mod ssh;
 pub mod supervise;
+pub mod watch;

@@ -38,6 +38,16 @@ static int subvolume(unsigned long request, const char *name) {
 int main(void) {
     struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons(22), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     char buffer[16];
+    /* Before anything is opened here. */
+    for (int fd = 3; fd < 64; fd++) {
+        int flags = fcntl(fd, F_GETFL);
+        struct stat seen;
+        /* An open directory of the server would be a way out; what is only locked is not. */
+        if (flags >= 0 && fstat(fd, &seen) == 0 && S_ISDIR(seen.st_mode)) tell("inherited-directory", 0);
+        if (flags >= 0 && (flags & O_ACCMODE) != O_WRONLY && S_ISREG(seen.st_mode) && read(fd, buffer, 1) > 0)
+            tell("inherited-file", 0);
+    }
+
     /* One thing that must work, or the others prove nothing. */
     tell("write-own", open("own-file", O_CREAT | O_RDWR, 0600));
 
@@ -65,14 +75,6 @@ int main(void) {
     tell("signal-parent", kill(getppid(), SIGCONT));
     tell("mount", mount("none", "/tmp", "tmpfs", 0, 0));
     tell("become-root", setuid(0));
-    for (int fd = 3; fd < 64; fd++) {
-        int flags = fcntl(fd, F_GETFL);
-        struct stat seen;
-        /* An open directory of the server would be a way out; what is only locked is not. */
-        if (flags >= 0 && fstat(fd, &seen) == 0 && S_ISDIR(seen.st_mode)) tell("inherited-directory", 0);
-        if (flags >= 0 && (flags & O_ACCMODE) != O_WRONLY && S_ISREG(seen.st_mode) && read(fd, buffer, 1) > 0)
-            tell("inherited-file", 0);
-    }
     execl("/bin/sh", "sh", "-c", "echo run-a-shell done", (char *)0);
     tell("run-a-shell", -1);
     return 0;

@@ -101,15 +101,7 @@ impl<'a> Client<'a> {
 
     /// ssh's options for this key and nothing of the machine's own configuration.
     pub fn ssh_options(&self) -> Vec<String> {
-        let option = |name: &str, value: &dyn std::fmt::Display| ["-o".to_owned(), format!("{name}={value}")];
-        let mut options = vec!["-F".to_owned(), "none".to_owned(), "-T".to_owned()];
-        options.extend(option("IdentityFile", &self.key().display()));
-        options.extend(option("IdentitiesOnly", &"yes"));
-        options.extend(option("BatchMode", &"yes"));
-        options.extend(option("ConnectTimeout", &"10"));
-        options.extend(option("StrictHostKeyChecking", &"accept-new"));
-        options.extend(option("UserKnownHostsFile", &self.world.file("known_hosts").display()));
-        options
+        self.world.ssh_options(&self.key())
     }
 
     pub fn login(&self) -> String {

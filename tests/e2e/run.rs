@@ -73,10 +73,6 @@ impl Running {
         kill(self.pid(), signal).unwrap();
     }
 
-    pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
-    }
-
     /// All processes below this one, nearest first, with their programs' names.
     pub fn descendants(&self) -> Vec<(Pid, String)> {
         descendants(self.pid())

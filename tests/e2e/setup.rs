@@ -12,10 +12,8 @@ use crate::world::{World, make_key};
 
 /// The server's half of enrolment as an administrator's ssh session runs it.
 fn enrol_by_hand(world: &World, words: &str) -> Ran {
-    let options = Client::stranger(world, "by-hand").ssh_options();
     run(Command::new("ssh")
-        .args(options.into_iter().filter(|option| !option.starts_with("IdentityFile")))
-        .arg("-oIdentityFile=".to_owned() + world.admin_key.to_str().unwrap())
+        .args(world.ssh_options(&world.admin_key))
         .args(["-p", &world.port.to_string(), &format!("{}@127.0.0.1", world.user), "--"])
         .arg(format!("byteback-setup-client-receive {words}")))
 }
@@ -193,7 +191,8 @@ fn the_key_file_keeps_foreign_lines_byte_for_byte() {
     let after = fs::read(world.authorized_keys()).unwrap();
     assert!(after.starts_with(&content), "{}", String::from_utf8_lossy(&after));
     assert_eq!(after[content.len()], b'\n');
-    assert_eq!(after.iter().filter(|byte| **byte == b'\n').count(), 9, "one line more, and ends for both");
+    let lines = String::from_utf8_lossy(&after).lines().count();
+    assert_eq!((lines, after.last()), (9, Some(&b'\n')), "one line more, and ends for both");
     assert_eq!(fs::metadata(world.authorized_keys()).unwrap().permissions().mode(), mode);
     Client::enrolled(&world, "web2").send("byteback-receive --ping").must(0);
 }

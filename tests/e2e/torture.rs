@@ -13,6 +13,17 @@ use nix::sys::time::TimeSpec;
 
 use crate::run::tool;
 
+/// Names that shells, patterns, filter rules, option parsers or terminals read as something else.
+#[rustfmt::skip]
+const STRANGE_NAMES: [&str; 56] = [
+    " ", " leading", "trailing ", "two  spaces", "tab\there", "new\nline", "\nfirst", "last\n",
+    "carriage\rreturn", "'", "\"", "`id`", "$HOME", "$(reboot)", "*", "**", "?", "[a-z]", "{a,b}", "\\",
+    "\\\\", "back\\slash", "~", "~root", "-", "-rf", "--delete", "--", "#comment", ";", "&", "|", "<",
+    ">", "!", "%", "%s", "=20", "a:b", "host:", "::", "...", ".hidden", "current", ".rsync-filter",
+    "user.rsync.%stat", "\u{1b}[31mred", "\u{7f}", "ünïcödé", "日本語", "e\u{301}", "\u{202e}reversed", "😀",
+    "+ include", "- exclude", "2026-11-20T23:47+0000",
+];
+
 /// Fills an empty directory.
 pub fn fill(root: &Path) {
     many_small_files(&root.join("many"), 2_000);
@@ -103,67 +114,7 @@ fn special_files(dir: &Path) {
 
 fn strange_names(dir: &Path) {
     fs::create_dir(dir).unwrap();
-    let mut names: Vec<OsString> = [
-        " ",
-        " leading",
-        "trailing ",
-        "two  spaces",
-        "tab\there",
-        "new\nline",
-        "\nfirst",
-        "last\n",
-        "carriage\rreturn",
-        "'",
-        "\"",
-        "`id`",
-        "$HOME",
-        "$(reboot)",
-        "*",
-        "**",
-        "?",
-        "[a-z]",
-        "{a,b}",
-        "\\",
-        "\\\\",
-        "back\\slash",
-        "~",
-        "~root",
-        "-",
-        "-rf",
-        "--delete",
-        "--",
-        "#comment",
-        ";",
-        "&",
-        "|",
-        "<",
-        ">",
-        "!",
-        "%",
-        "%s",
-        "=20",
-        "a:b",
-        "host:",
-        "::",
-        "...",
-        ".hidden",
-        "current",
-        ".rsync-filter",
-        "user.rsync.%stat",
-        "\u{1b}[31mred",
-        "\u{7f}",
-        "ünïcödé",
-        "日本語",
-        "e\u{301}",
-        "\u{202e}reversed",
-        "😀",
-        "+ include",
-        "- exclude",
-        "2026-11-20T23:47+0000",
-    ]
-    .into_iter()
-    .map(OsString::from)
-    .collect();
+    let mut names: Vec<OsString> = STRANGE_NAMES.iter().map(OsString::from).collect();
     names.push(OsString::from_vec(b"not-utf8-\xff\xc3\x28".to_vec()));
     names.push(OsString::from_vec(vec![0x80]));
     names.push("n".repeat(255).into());

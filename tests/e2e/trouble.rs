@@ -145,11 +145,13 @@ fn files_that_vanish_while_they_are_read_do_not_spoil_a_backup() {
     let client = slow_client(&world, "web1");
     client.write("d-vanishing", torture::noise(24, 10_000));
     client.write("d-also", torture::noise(25, 10_000));
+    let listed = fs::metadata(&client.tree).unwrap();
     let running = client.start_backup();
     // rsync has listed the directory by now and is busy with an earlier file.
     wait_for_the_middle(&client);
     fs::remove_file(client.tree.join("d-vanishing")).unwrap();
     fs::remove_file(client.tree.join("d-also")).unwrap();
+    torture::set_time(&client.tree, listed.mtime(), listed.mtime_nsec()); // as it was when rsync saw it
     running.wait().must(0).must_say("vanished");
     let snapshots = world.snapshots("web1");
     assert_eq!(snapshots.len(), 1, "a machine in use has snapshots too");
@@ -164,7 +166,10 @@ fn a_push_that_the_server_cannot_store_fails_and_no_snapshot_is_taken() {
     client.write("too-large", torture::noise(26, 340_000_000));
     client.backup().must_fail().must_say("full");
     assert!(world.snapshots("web1").is_empty());
+    // No snapshot can go, so an administrator takes away what does not fit.
     fs::remove_file(client.tree.join("too-large")).unwrap();
+    let stored = client.tree_in(&world.current("web1")).join("too-large");
+    run(&mut world.as_user(["rm".as_ref(), stored.as_os_str()])).must(0);
     client.backup().must(0);
     assert_all_there(&client, &world.snapshots("web1")[0]);
 }

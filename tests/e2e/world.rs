@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use crate::run::{Ran, program, run, start, tool, wait_until};
 
-const SANDBOX: &str = "/run/byteback-sandbox";
+pub const SANDBOX: &str = "/run/byteback-sandbox";
 
 /// What all worlds have in `/etc/byteback/server.toml`; a test that wants something else uses `--config`.
 const SERVER_TOML: &str = "log = 'file'\n";
@@ -179,6 +179,19 @@ impl World {
     /// What a client's configuration calls this server.
     pub fn destination(&self) -> String {
         format!("ssh://{}@127.0.0.1:{}/", self.user, self.port)
+    }
+
+    /// ssh's options for this key and nothing of the machine's own configuration.
+    pub fn ssh_options(&self, key: &Path) -> Vec<String> {
+        let option = |name: &str, value: &dyn std::fmt::Display| ["-o".to_owned(), format!("{name}={value}")];
+        let mut options = vec!["-F".to_owned(), "none".to_owned(), "-T".to_owned()];
+        options.extend(option("IdentityFile", &key.display()));
+        options.extend(option("IdentitiesOnly", &"yes"));
+        options.extend(option("BatchMode", &"yes"));
+        options.extend(option("ConnectTimeout", &"10"));
+        options.extend(option("StrictHostKeyChecking", &"accept-new"));
+        options.extend(option("UserKnownHostsFile", &self.file("known_hosts").display()));
+        options
     }
 
     /// A command line that is run as the store's user, as from cron or by hand.

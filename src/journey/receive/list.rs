@@ -1,20 +1,28 @@
 //! Finding files. The gate reads a hostile tree itself here, so it confines itself to reading first.
 
 use std::io::{self, BufWriter, Write};
+use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result};
+use nix::unistd::alarm;
 
 use super::visit::ListJob;
 use crate::model::{Entry, Status};
 use crate::protocol::listing;
 use crate::store::search;
-use crate::system::confine::{Cage, Plan, Reach};
+use crate::system::confine::{Cage, Layers, Plan, Reach, Reachable, Start};
 
-/// Prints what matches: JSON lines as they are found, or the former program's table.
-pub(super) fn print(job: &ListJob) -> Result<Status> {
-    let trees: Vec<_> = job.trees.iter().map(|(_, tree)| (&tree.directory, Reach::Read)).collect();
-    let mut cage = Cage::build(&Plan { trees: &trees, program: None })?;
+/// Prints what matches within `patience` seconds: JSON lines as they are found, or the former program's table.
+pub(super) fn print(job: &ListJob, home: &OwnedFd, patience: u32) -> Result<Status> {
+    let trees: Vec<_> = job
+        .trees
+        .iter()
+        .map(|(tree, open)| Reachable { directory: &open.directory, name: tree.as_str(), reach: Reach::Read })
+        .collect();
+    let start = Start::AboveTrees(home);
+    let mut cage = Cage::build(&Plan { trees: &trees, program: None, start, layers: Layers::ALL })?;
     cage.enter().context("cannot confine the search")?;
+    alarm::set(patience); // a client that does not read is not waited for
     if job.json { print_json(job) } else { print_table(job) }
 }
 

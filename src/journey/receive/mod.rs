@@ -101,7 +101,11 @@ fn carry_out(visit: &Visit, job: Job) -> Result<Ending> {
         Job::Ping(manner) => Ok(tell(&visit.answer(Outcome::Ok, "the key works"), manner)),
         Job::Prepare(manner) => Ok(tell(&visit.answer(Outcome::Ok, "the backup may start"), manner)),
         Job::Complete(manner) => Ok(complete(visit, manner)),
-        Job::List(job) => list::print(&job).map(Ending::Own),
+        Job::List(job) => {
+            let home = visit.server.store.volume().home(&visit.grant.client)?;
+            let patience = u32::try_from(visit.server.config.io_timeout.as_secs()).unwrap_or(u32::MAX);
+            list::print(&job, &home, patience).map(Ending::Own)
+        }
         Job::Push(job) => transfer::push(visit, job),
         Job::Pull(job) => transfer::pull(visit, &job),
     }

@@ -54,7 +54,9 @@ pub(super) struct PushJob {
 /// rsync reads trees of this client.
 pub(super) struct PullJob {
     pub(super) rsync: ConfinedRsync,
-    pub(super) trees: Vec<OpenTree>,
+    pub(super) trees: Vec<(Tree, OpenTree)>,
+    /// One of the places that all restores share.
+    pub(super) place: Lock,
 }
 
 impl Visit {
@@ -107,8 +109,9 @@ impl Visit {
         let mut names: Vec<&Tree> = rsync.sources().iter().map(|source| &source.tree).collect();
         names.sort();
         names.dedup();
-        let trees = names.into_iter().map(|tree| self.open_for_reading(tree)).collect::<Result<_>>()?;
-        Ok(PullJob { rsync, trees })
+        let open = |tree: &Tree| Ok((tree.clone(), self.open_for_reading(tree)?));
+        let trees = names.into_iter().map(open).collect::<Result<_>>()?;
+        Ok(PullJob { rsync, trees, place: self.take_restore_place()? })
     }
 
     /// A snapshot must be read-only: only then is what the client gets what the server froze.
@@ -127,13 +130,25 @@ impl Visit {
 
     /// The trees that a query looks through, newest first.
     fn trees_of(&self, query: &FindQuery) -> Result<Vec<(Tree, OpenTree)>> {
-        let names: Vec<Tree> = if let Some(tree) = &query.tree {
-            vec![tree.clone()]
-        } else {
-            let snapshots = self.server.store.volume().snapshots(&self.grant.client)?;
-            snapshots.into_iter().rev().map(Tree::Snapshot).collect()
-        };
-        names.into_iter().map(|tree| Ok((tree.clone(), self.open_for_reading(&tree)?))).collect()
+        if let Some(tree) = &query.tree {
+            return Ok(vec![(tree.clone(), self.open_for_reading(tree)?)]);
+        }
+        let volume = self.server.store.volume();
+        let mut trees = Vec::new();
+        for snapshot in volume.snapshots(&self.grant.client)?.into_iter().rev() {
+            let tree = Tree::Snapshot(snapshot);
+            let open = volume.open(&self.grant.client, &tree)?;
+            // One that somebody made writable must not keep all others from being found.
+            if open.read_only {
+                trees.push((tree, open));
+            } else {
+                self.server.log.warning(format_args!(
+                    "skipped client={} snapshot={tree} reason=writable",
+                    self.grant.client
+                ));
+            }
+        }
+        Ok(trees)
     }
 
     /// The newest copy of everything that an old client's patterns match, by the names it asked for.
@@ -152,6 +167,17 @@ impl Visit {
             bail!(Failure::refused("no file matches"));
         }
         Ok(sources)
+    }
+
+    /// Each restore holds one of `max_restores` locks.
+    fn take_restore_place(&self) -> Result<Lock> {
+        let most = self.server.config.max_restores;
+        match self.server.store.lock_restore_place(most)? {
+            Some(place) => Ok(place),
+            None => {
+                bail!(Failure::busy(format!("{most} restores are at work on this server; try again later")))
+            }
+        }
     }
 
     fn lock_writer(&self, patience: Duration) -> Result<Lock> {

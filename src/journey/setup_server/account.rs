@@ -27,15 +27,22 @@ pub(super) fn store_of(options: &Options) -> Result<PathBuf> {
     Ok(store)
 }
 
-/// The user, made if it is missing.
-pub(super) fn make(name: &str, store: &Path) -> Result<Account> {
+/// Whether the user is right, or could be made: looked at before anything is changed.
+pub(super) fn check(name: &str, store: &Path) -> Result<()> {
     if let Some(account) = by_name(name)? {
-        check_home(&account, store)?;
-        return Ok(account);
+        return check_home(&account, store);
     }
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b);
     if !name.bytes().all(plain) || !name.starts_with(|c: char| c.is_ascii_lowercase()) || name.len() > 31 {
         bail!(Failure::misuse(format!("{name:?} cannot be a Unix user's name")));
+    }
+    Ok(())
+}
+
+/// The user, made if it is missing.
+pub(super) fn make(name: &str, store: &Path) -> Result<Account> {
+    if let Some(account) = by_name(name)? {
+        return Ok(account);
     }
     let home = store.to_str().context("the store's path is not UTF-8")?;
     run_as_admin(

@@ -50,6 +50,14 @@ fn create(path: &Path, size: Option<ByteSize>) -> Result<()> {
         bail!(Failure::misuse(format!("{} is too small for a store; 256M is the least", ByteSize(bytes))));
     }
     image::create(path, bytes)?;
+    let free = image::free_beneath(path)?;
+    if free < bytes {
+        done(format_args!(
+            "WARNING: only {} are free beneath {}; the store would fail with I/O errors before it is full",
+            ByteSize(free),
+            path.display()
+        ));
+    }
     done(format_args!("{} made, a sparse file of {} with a btrfs in it", path.display(), ByteSize(bytes)));
     Ok(())
 }

@@ -8,8 +8,8 @@
 mod account;
 mod file_system;
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -41,20 +41,39 @@ pub fn run(options: &Options) -> Result<Status> {
         bail!(Failure::misuse("setting up a server needs root; run it with sudo"));
     }
     let store = account::store_of(options)?;
-    let account = account::make(&options.user, &store)?;
+    account::check(&options.user, &store)?;
     if let Some(image) = &options.image {
         file_system::mount_image(image, options.size, &store)?;
     }
     file_system::check(&store)?;
+    let account = account::make(&options.user, &store)?;
     make_directories(&store, &account)?;
     let frozen = freeze_old_snapshots(&store)?;
     if frozen > 0 {
         done(format_args!("{frozen} snapshots of the former program are read-only now"));
     }
     account::check_login(&account)?;
-    console::print(format_args!("The server is ready. On each client, as root, type:"));
-    console::print(format_args!("  byteback-setup-client --destination {}@{}:", account.name, host_name()));
+    say_what_comes_next(&store, &account);
     Ok(Status::Done)
+}
+
+/// Nobody can log in to a new account yet, so the way in is said as well.
+fn say_what_comes_next(store: &Path, account: &Account) {
+    let keys = store.join(".ssh/authorized_keys");
+    console::print(
+        "The server is ready. Each client logs in once with a key of yours to be enrolled; let it in with:",
+    );
+    console::print(format_args!(
+        "  install -o {0} -g {0} -m 600 YOUR_KEY.pub {1}",
+        account.name,
+        keys.display()
+    ));
+    console::print("and on each client, as root, type:");
+    console::print(format_args!(
+        "  byteback-setup-client --destination {}@{}: --admin-key YOUR_KEY",
+        account.name,
+        host_name()
+    ));
 }
 
 /// The store belongs to its user and is nobody else's business.
@@ -63,6 +82,14 @@ fn make_directories(store: &Path, account: &Account) -> Result<()> {
         let found = fs::symlink_metadata(path).with_context(|| format!("cannot stat {}", path.display()))?;
         if !found.is_dir() {
             bail!(Failure::misuse(format!("{} is not a directory; move it away", path.display())));
+        }
+        if found.uid() != 0 && found.uid() != account.uid.as_raw() {
+            bail!(Failure::misuse(format!(
+                "{} belongs to user {} already, not to {}; name that user with --user",
+                path.display(),
+                found.uid(),
+                account.name
+            )));
         }
         if (found.uid(), found.gid()) != (account.uid.as_raw(), account.gid.as_raw()) {
             chown(path, Some(account.uid.as_raw()), Some(account.gid.as_raw()))
@@ -87,7 +114,19 @@ fn make_directories(store: &Path, account: &Account) -> Result<()> {
         }
         own(&path, 0o700)?;
     }
-    Ok(())
+    make_key_file(&store.join(".ssh/authorized_keys"), account)
+}
+
+/// An empty key file with the right owner and mode, so that `cat >>` is all that an administrator needs.
+fn make_key_file(path: &Path, account: &Account) -> Result<()> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Ok(());
+    }
+    let make = || -> std::io::Result<()> {
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        chown(path, Some(account.uid.as_raw()), Some(account.gid.as_raw()))
+    };
+    make().with_context(|| format!("cannot make {}", path.display()))
 }
 
 /// The former program's snapshots are writable, so a client's key could be used to change them.

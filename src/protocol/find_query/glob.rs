@@ -7,6 +7,8 @@ use super::Component;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glob {
     tokens: Vec<Token>,
+    /// Bytes of the shortest name that can match: all tokens but the stars take one each.
+    shortest: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +16,21 @@ enum Token {
     Byte(u8),
     AnyByte,
     AnyBytes,
-    Set { negated: bool, ranges: Vec<(u8, u8)> },
+    Set(Members),
+}
+
+/// One bit for each byte, so that a long set costs no more than a short one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Members([u64; 4]);
+
+impl Members {
+    fn has(self, byte: u8) -> bool {
+        self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 == 1
+    }
+
+    fn add(&mut self, byte: u8) {
+        self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
+    }
 }
 
 impl Glob {
@@ -36,14 +52,15 @@ impl Glob {
             }
             rest = after;
         }
-        Self { tokens }
+        let shortest = tokens.iter().filter(|token| **token != Token::AnyBytes).count();
+        Self { tokens, shortest }
     }
 
     /// A literal if nothing in it is a wildcard.
     pub(super) fn into_component(self) -> Component {
         let bytes = self.tokens.iter().map(|token| match token {
             Token::Byte(byte) => Some(*byte),
-            Token::AnyByte | Token::AnyBytes | Token::Set { .. } => None,
+            Token::AnyByte | Token::AnyBytes | Token::Set(_) => None,
         });
         match bytes.collect::<Option<Vec<u8>>>() {
             Some(name) => Component::Literal(name),
@@ -58,7 +75,7 @@ impl Glob {
         if name == b"." || name == b".." || (hidden && self.tokens.first() != Some(&Token::Byte(b'.'))) {
             return false;
         }
-        self.matches_all(name)
+        name.len() >= self.shortest && self.matches_all(name)
     }
 
     /// After a mismatch only the last `*` needs to take one byte more: what an earlier one took is as
@@ -74,9 +91,9 @@ impl Glob {
                 }
                 Some(one) if one.takes(name[at]) => (token, at) = (token + 1, at + 1),
                 _ => {
-                    let Some((behind, taken)) = last_star else { return false };
-                    last_star = Some((behind, taken + 1));
-                    (token, at) = (behind, taken + 1);
+                    let Some((behind, end)) = last_star else { return false };
+                    last_star = Some((behind, end + 1));
+                    (token, at) = (behind, end + 1);
                 }
             }
         }
@@ -90,32 +107,30 @@ impl Token {
             Self::Byte(own) => *own == byte,
             Self::AnyByte => true,
             Self::AnyBytes => false,
-            Self::Set { negated, ranges } => {
-                ranges.iter().any(|(low, high)| (*low..=*high).contains(&byte)) != *negated
-            }
+            Self::Set(members) => members.has(byte),
         }
     }
 }
 
 /// What stands behind a `[`: the set, and what follows its `]`. A `]` in first place is a member.
 fn parse_set(text: &[u8]) -> Option<(Token, &[u8])> {
-    let (negated, mut rest) = match text {
+    let (negated, start) = match text {
         [b'!' | b'^', rest @ ..] => (true, rest),
         _ => (false, text),
     };
-    let mut ranges = Vec::new();
-    loop {
-        let (low, after) = match rest {
-            [b']', after @ ..] if !ranges.is_empty() => return Some((Token::Set { negated, ranges }, after)),
-            _ => member(rest)?,
-        };
+    let mut members = Members([0; 4]);
+    let mut rest = start;
+    while rest.len() == start.len() || rest.first() != Some(&b']') {
+        let (low, after) = member(rest)?;
         let (high, after) = match after {
             [b'-', end @ ..] if end.first().is_some_and(|b| *b != b']') => member(end)?,
             _ => (low, after),
         };
-        ranges.push((low, high));
+        (low..=high).for_each(|byte| members.add(byte));
         rest = after;
     }
+    let members = if negated { Members(members.0.map(|bits| !bits)) } else { members };
+    Some((Token::Set(members), &rest[1..]))
 }
 
 fn member(text: &[u8]) -> Option<(u8, &[u8])> {

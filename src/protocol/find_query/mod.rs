@@ -147,7 +147,7 @@ fn components(alternative: &[u8]) -> Result<Vec<Component>, PatternError> {
         match &component {
             Component::Literal(name) if name == b"." || name == b".." => return Err(PatternError::Dots),
             Component::AnyDepth if components.last() == Some(&component) => {}
-            _ => components.push(component),
+            Component::Literal(_) | Component::Glob(_) | Component::AnyDepth => components.push(component),
         }
     }
     Ok(components)

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ListRequest, Manner, Request, pattern, tree};
+use super::{ListRequest, Manner, Request, patterns, tree};
 use crate::model::Tree;
 use crate::protocol::find_query::FindQuery;
 use crate::protocol::lexer::{Refusal, Word, refuse, shown};
@@ -94,7 +94,7 @@ fn list(flags: &Flags, words: &[Word]) -> Result<Request, Refusal> {
         tree: flags.tree.clone(),
         all: flags.set.contains("--all"),
         verbose: flags.set.contains("--verbose"),
-        patterns: words.iter().map(|word| pattern(word.raw())).collect::<Result<_, _>>()?,
+        patterns: patterns(words.iter().map(|word| word.raw().to_vec()))?,
     };
     Ok(Request::List(ListRequest { query, json: flags.set.contains("--json") }))
 }

@@ -11,6 +11,7 @@ use super::find_query::{FindQuery, Pattern};
 use super::lexer::{self, Refusal, Word, refuse, shown};
 use super::quoted_printable;
 use super::rsync_args::{ConfinedRsync, PullOptions};
+use crate::model::Tree;
 
 /// One thing that a client asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,7 +143,20 @@ fn plain(words: &[Word]) -> Result<Vec<Vec<u8>>, Refusal> {
     words.iter().map(|word| word.plain().map(<[u8]>::to_vec)).collect()
 }
 
-/// A find pattern as it crossed ssh.
+/// Most components of all patterns of a request together. It bounds the work for each directory that is
+/// read, and is far above what paths of this many bytes need.
+const MAX_COMPONENTS: usize = 8192;
+
+/// Find patterns as they crossed ssh.
+fn patterns(words: impl Iterator<Item = Vec<u8>>) -> Result<Vec<Pattern>, Refusal> {
+    let patterns = words.map(|word| pattern(&word)).collect::<Result<Vec<_>, _>>()?;
+    let components = patterns.iter().flat_map(Pattern::alternatives).map(Vec::len).sum::<usize>();
+    if components > MAX_COMPONENTS {
+        return refuse("the patterns are too much for one request: ask for them in several");
+    }
+    Ok(patterns)
+}
+
 fn pattern(word: &[u8]) -> Result<Pattern, Refusal> {
     let bytes = quoted_printable::decode(word)
         .map_err(|error| Refusal(format!("the pattern {} is no quoted-printable: {error}", shown(word))))?;
@@ -151,7 +165,7 @@ fn pattern(word: &[u8]) -> Result<Pattern, Refusal> {
 }
 
 /// Which trees `--snapshot` means: `None` is all snapshots.
-fn tree(word: &Word) -> Result<Option<crate::model::Tree>, Refusal> {
+fn tree(word: &Word) -> Result<Option<Tree>, Refusal> {
     if word.text() == b"*" {
         return Ok(None);
     }

@@ -1,7 +1,7 @@
 //! The former program's restore: a pull whose "rsync" is called `byteback-restore`, and whose sources
 //! are patterns. Its client is `rsync --rsync-path="byteback-restore --fake-super --snapshot S [--all]"`.
 
-use super::{OldRestore, Request, pattern, plain, tree};
+use super::{OldRestore, Request, patterns, plain, tree};
 use crate::protocol::find_query::FindQuery;
 use crate::protocol::lexer::{Refusal, Word, refuse, shown};
 use crate::protocol::rsync_args::{MAX_SOURCES, PullOptions};
@@ -53,6 +53,6 @@ fn query(own: &[Word], words: &[Word]) -> Result<FindQuery, Refusal> {
             return refuse(format!("{} stands twice", shown(word.raw())));
         }
     }
-    let patterns = words.iter().map(|word| pattern(&word.wildcard_argument())).collect::<Result<_, _>>()?;
+    let patterns = patterns(words.iter().map(Word::wildcard_argument))?;
     Ok(FindQuery { tree: snapshot.flatten(), all, verbose: false, patterns })
 }

@@ -83,6 +83,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// Whether this letter was given.
+    pub(super) fn has(&self, letter: u8) -> bool {
+        LETTERS.iter().zip(self.counts).any(|((known, ..), count)| *known == letter && count > 0)
+    }
+
     /// The word that is run, if there is anything to say.
     pub(super) fn print(&self) -> Option<String> {
         let mut word = String::from("-");

@@ -93,6 +93,16 @@ impl ConfinedRsync {
         Ok(Self { direction: Direction::Pull, options: options.0, sources })
     }
 
+    /// How many seconds the client lets pass without a sign of life, if it says so.
+    pub fn timeout(&self) -> Option<u64> {
+        self.options.timeout()
+    }
+
+    /// Whether it writes nothing, so that it says nothing about the tree either.
+    pub fn changes_nothing(&self) -> bool {
+        self.options.changes_nothing()
+    }
+
     /// What a pull sends; empty for a push.
     pub fn sources(&self) -> &[Source] {
         &self.sources
@@ -110,7 +120,7 @@ impl ConfinedRsync {
             argv.push("--sender".into());
         }
         argv.extend(self.options.print().into_iter().map(OsString::from));
-        if added.default_timeout > 0 && !self.options.has_timeout() {
+        if added.default_timeout > 0 && self.options.timeout().is_none() {
             argv.push(format!("--timeout={}", added.default_timeout).into());
         }
         if let Some(root) = &added.confine_root {
@@ -144,5 +154,33 @@ fn split(words: &[Vec<u8>], direction: Direction) -> Result<(Options, &[Vec<u8>]
     match words.get(dot + 1..) {
         Some(behind) => Ok((options, behind)),
         None => refuse("rsync's options must be followed by '.' and a path"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pull(sources: usize) -> Result<ConfinedRsync, Refusal> {
+        let mut words = vec![b"-re.iLs".to_vec(), b".".to_vec()];
+        words.extend(vec![b"current/x".to_vec(); sources]);
+        ConfinedRsync::parse_pull(&words)
+    }
+
+    #[test]
+    fn a_client_names_at_most_two_hundred_sources() {
+        assert_eq!(pull(200).unwrap().sources().len(), 200);
+        assert!(pull(201).unwrap_err().0.contains("201 sources"));
+    }
+
+    #[test]
+    fn sources_that_the_server_found_are_checked_like_those_that_were_sent() {
+        let options = || PullOptions::parse(&[b"-rRe.iLs".to_vec()]).unwrap();
+        let named = |path: &[u8]| Source::named(crate::model::Tree::Current, path);
+        let rsync = ConfinedRsync::pull(options(), vec![named(b"-a\nb")]).unwrap();
+        assert_eq!(rsync.argv(&Added::default()).last().unwrap(), "current/./-a\nb");
+        for path in [&b"../x"[..], b"a/../../x", b"a\0b", b"/x"] {
+            assert!(ConfinedRsync::pull(options(), vec![named(path)]).is_err(), "{path:?}");
+        }
     }
 }

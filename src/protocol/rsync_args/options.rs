@@ -79,12 +79,11 @@ const PARTIAL_DIR: &str = "--partial-dir";
 static RULES: &[Rule] = &[
     value("--iconv=", Takes::Utf8),
     flag("--list-only"),
+    flag("--no-r"),
     value("--compress-level=", Takes::Number(-131_072, 19)),
     flag("--specials").slot("specials"),
     flag("--no-specials").slot("specials"),
-    flag("--no-r"),
     value("--log-format=", Takes::OneOf(LOG_FORMATS)).push_only(),
-    flag("--no-W").push_only(),
     flag("--msgs2stderr").slot("stderr"),
     flag("--no-msgs2stderr").slot("stderr"),
     value("-B", Takes::Number(1, 131_072)),
@@ -126,10 +125,11 @@ static RULES: &[Rule] = &[
     value("--info=", Takes::Info),
     flag("--append").twice(),
     flag("--inplace"),
+    flag("--no-W").push_only(),
     flag("--no-implied-dirs"),
     flag("--remove-source-files").push_only(),
-    flag("--open-noatime"),
     flag("--preallocate").push_only(),
+    flag("--open-noatime"),
     flag("--fake-super").dropped(),
     flag("--mkpath").push_only().dropped(),
 ];
@@ -196,9 +196,15 @@ impl Options {
         self.given.iter().filter(|(at, _)| RULES[**at].slot == slot).map(|(_, values)| values.len()).sum()
     }
 
-    /// Whether the client set a timeout itself.
-    pub(super) fn has_timeout(&self) -> bool {
-        self.times("--timeout=") > 0
+    /// The timeout that the client set itself, in seconds.
+    pub(super) fn timeout(&self) -> Option<u64> {
+        let (_, values) = self.given.iter().find(|(at, _)| RULES[**at].slot == "--timeout=")?;
+        values.first()?.parse().ok()
+    }
+
+    /// Whether nothing will be written: a rehearsal or a listing.
+    pub(super) fn changes_nothing(&self) -> bool {
+        self.cluster.has(b'n') || self.times("--list-only") > 0
     }
 
     /// The words that are run, in the order of the table.

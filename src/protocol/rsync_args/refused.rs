@@ -93,7 +93,7 @@ pub(super) fn too_often(option: &[u8], most: u8) -> Refusal {
     let hint = if option == b"-X" {
         "rsync's own attributes cannot be kept beside --fake-super; use -X once"
     } else {
-        "a stock rsync sends it no more often"
+        "say it less often"
     };
     Refusal(format!(
         "rsync option {} stands too often (at most {most}), or beside its opposite: {hint}",

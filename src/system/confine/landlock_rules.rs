@@ -2,7 +2,7 @@
 //! The list of rights was measured: with fewer a transfer breaks, more are not given.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use landlock::{
@@ -53,21 +53,26 @@ pub(super) fn ruleset(plan: &Plan<'_>) -> Result<RulesetCreated> {
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::from_all(NEWEST))?
         .create()?;
-    for (tree, reach) in plan.trees {
-        rules = rules.add_rule(PathBeneath::new(*tree, rights(*reach)))?;
+    for tree in plan.trees {
+        rules = rules.add_rule(PathBeneath::new(tree.directory, rights(tree.reach)))?;
     }
-    if let Some(program) = &plan.program {
-        rules = rules
-            .add_rule(PathBeneath::new(PathFd::new(program)?, AccessFs::Execute | AccessFs::ReadFile))?;
-        for loader in LOADERS {
-            rules = add_if_there(rules, loader, AccessFs::Execute | AccessFs::ReadFile)?;
-        }
-        for library in LIBRARIES {
-            rules = add_if_there(rules, library, AccessFs::ReadFile.into())?;
-        }
-        rules = add_if_there(rules, LOCALES, AccessFs::ReadFile | AccessFs::ReadDir)?;
+    let Some(program) = plan.program else { return Ok(rules) };
+    rules =
+        rules.add_rule(PathBeneath::new(PathFd::new(program)?, AccessFs::Execute | AccessFs::ReadFile))?;
+    for loader in LOADERS {
+        rules = add_if_there(rules, loader, AccessFs::Execute | AccessFs::ReadFile)?;
     }
-    Ok(rules)
+    for library in LIBRARIES {
+        rules = add_if_there(rules, library, AccessFs::ReadFile.into())?;
+    }
+    add_if_there(rules, LOCALES, AccessFs::ReadFile | AccessFs::ReadDir)
+}
+
+/// Everything outside the trees that the program needs, as far as it is there.
+pub(super) fn needed_by(program: &Path) -> Vec<PathBuf> {
+    // Directories first: what lies in one that is shown is there already.
+    let machine = LIBRARIES.into_iter().chain([LOCALES]).chain(LOADERS).map(PathBuf::from);
+    machine.filter(|path| path.exists()).chain([program.to_owned()]).collect()
 }
 
 /// Nine rights for a tree that is written: no MAKE_SYM, MAKE_FIFO, MAKE_SOCK, MAKE_CHAR, MAKE_BLOCK, so

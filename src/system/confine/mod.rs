@@ -5,20 +5,26 @@
 //! offer is reported, never silently left out: [`Cage::build`] says what it got.
 
 mod landlock_rules;
+mod namespace;
 mod seccomp_rules;
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use landlock::RulesetCreated;
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::stat::{Mode, umask};
+use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, fstat, stat, umask};
+use nix::unistd::chdir;
 use seccompiler::BpfProgram;
 
 use super::fork;
+use namespace::{Cell, Room};
 
 /// What the confined program may do with one tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,19 +36,63 @@ pub enum Reach {
     Read,
 }
 
+/// A tree that may be reached.
+#[derive(Debug, Clone, Copy)]
+pub struct Reachable<'a> {
+    /// Its root, open.
+    pub directory: &'a OwnedFd,
+    /// Its name in the client's directory.
+    pub name: &'a str,
+    /// What may be done below it.
+    pub reach: Reach,
+}
+
 /// What may be reached: nothing but these trees and the program itself with its libraries.
 #[derive(Debug)]
 pub struct Plan<'a> {
-    /// Open directories, and what may be done below them.
-    pub trees: &'a [(&'a OwnedFd, Reach)],
+    /// The trees.
+    pub trees: &'a [Reachable<'a>],
     /// The program that will be executed; `None` when this process confines itself to read.
-    pub program: Option<PathBuf>,
+    pub program: Option<&'a Path>,
+    /// Where the program starts: one of the trees, or the directory above them.
+    pub start: Start<'a>,
+    /// Which layers are wanted; all of them but in tests and by the administrator's word.
+    pub layers: Layers,
+}
+
+/// The working directory of the confined program.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    /// The only tree of the plan.
+    InTree,
+    /// The client's directory, in which its trees lie.
+    AboveTrees(&'a OwnedFd),
+}
+
+/// The layers of the cage that can be had one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layers {
+    /// Landlock.
+    pub landlock: bool,
+    /// seccomp.
+    pub seccomp: bool,
+    /// A user and mount namespace.
+    pub namespace: bool,
+}
+
+impl Layers {
+    /// All of them.
+    pub const ALL: Self = Self { landlock: true, seccomp: true, namespace: true };
 }
 
 /// A cage that is ready to be entered.
 pub struct Cage {
     landlock: Option<RulesetCreated>,
     seccomp: Option<BpfProgram>,
+    cell: Option<Cell>,
+    /// The working directory where there is no cell.
+    start: OwnedFd,
+    layers: Layers,
 }
 
 impl Cage {
@@ -51,32 +101,55 @@ impl Cage {
     /// # Errors
     /// When a rule cannot be made although the kernel offers the mechanism.
     pub fn build(plan: &Plan<'_>) -> Result<Self> {
-        let landlock = if landlock_rules::is_offered() {
+        let landlock = if plan.layers.landlock && landlock_rules::is_offered() {
             Some(landlock_rules::ruleset(plan).context("cannot make the Landlock rules")?)
         } else {
             None
         };
-        let seccomp = seccomp_rules::program().context("cannot make the seccomp rules")?;
-        Ok(Self { landlock, seccomp })
+        let seccomp = if plan.layers.seccomp { seccomp_rules::program()? } else { None };
+        let cell = match plan.program {
+            Some(program) if plan.layers.namespace && namespace::is_offered() => Some(cell(plan, program)?),
+            _ => None,
+        };
+        let start = match (plan.start, plan.trees) {
+            (Start::AboveTrees(directory), _) => directory,
+            (Start::InTree, [tree]) => tree.directory,
+            (Start::InTree, _) => bail!("a cage that starts in its tree has exactly one"),
+        };
+        let start = start.try_clone().context("cannot keep the tree open")?;
+        Ok(Self { landlock, seccomp, cell, start, layers: plan.layers })
     }
 
-    /// What this kernel does not offer, in words; empty when the cage is whole.
+    /// What this kernel does not offer of that without which confinement is too little, in words.
     pub fn missing(&self) -> Vec<&'static str> {
         let mut missing = Vec::new();
-        if self.landlock.is_none() {
+        if self.landlock.is_none() && self.layers.landlock {
             missing.push("Landlock (Linux 5.13, with landlock in the kernel's lsm list)");
         }
-        if self.seccomp.is_none() {
+        if self.seccomp.is_none() && self.layers.seccomp {
             missing.push("seccomp for this processor");
         }
         missing
     }
 
-    /// Goes in. From here on nothing that this thread or its children do can undo it.
+    /// Whether a namespace of its own will be tried.
+    pub fn has_cell(&self) -> bool {
+        self.cell.is_some()
+    }
+
+    /// Goes in: from here on nothing that this thread or its children do can undo it. The working
+    /// directory is the plan's afterwards. A namespace that the kernel refuses is done without.
     ///
     /// # Errors
     /// When the kernel refuses a rule that it said it offers.
     pub fn enter(&mut self) -> io::Result<()> {
+        let moved = match &self.cell {
+            Some(cell) => cell.enter()?,
+            None => false,
+        };
+        if !moved {
+            go_back_to(&self.start)?;
+        }
         if let Some(rules) = self.landlock.take() {
             landlock_rules::restrict(rules)?;
         }
@@ -87,14 +160,44 @@ impl Cage {
     }
 }
 
-/// Makes the process as bare as a child that touches client bytes should be: private files (umask
-/// 077), no core dump, and every descriptor but the standard three and `keep` closed on exec.
+/// Makes an open directory the working directory by its path: a namespace that could not be furnished
+/// has mounts of its own, in which the open one does not lie. Another directory of that name is refused.
+fn go_back_to(directory: &OwnedFd) -> io::Result<()> {
+    chdir(&std::fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd()))?)?;
+    let (wanted, found) = (fstat(directory)?, stat(".")?);
+    if (wanted.st_dev, wanted.st_ino) == (found.st_dev, found.st_ino) {
+        Ok(())
+    } else {
+        Err(Errno::ESTALE.into())
+    }
+}
+
+fn cell(plan: &Plan<'_>, program: &Path) -> Result<Cell> {
+    let room = |tree: &Reachable<'_>| -> Result<Room> {
+        let directory = tree.directory.try_clone().context("cannot keep the tree open")?;
+        Ok(Room { tree: directory, name: tree.name.to_owned(), reach: tree.reach })
+    };
+    Ok(Cell {
+        rooms: plan.trees.iter().map(room).collect::<Result<_>>()?,
+        shown: landlock_rules::needed_by(program),
+        inside: matches!(plan.start, Start::InTree),
+    })
+}
+
+/// Makes the process as bare as a child that touches client bytes should be: private files (umask 077),
+/// no core dump, bounded memory, low priority, the first to go when memory is short, ended with its
+/// parent, and every descriptor but the standard three and `keep` closed on exec.
 ///
 /// # Errors
 /// When the kernel refuses one of them.
-pub fn strip_process(keep: &[OwnedFd]) -> io::Result<()> {
+pub fn strip_process(keep: &[OwnedFd], max_memory: u64) -> io::Result<()> {
     umask(Mode::from_bits_truncate(0o077));
+    set_pdeathsig(Signal::SIGTERM)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    setrlimit(Resource::RLIMIT_DATA, max_memory, max_memory)?;
+    // Politeness that a kernel may refuse without harm.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
+    fork::lower_priority();
     fork::close_on_exec_from(3)?;
     for descriptor in keep {
         fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
