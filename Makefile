@@ -1,5 +1,6 @@
 # make demo    a whole backup server and client, made, attacked, filled and pruned before your eyes (root)
 # make test    every test, the real btrfs, sshd and rsync among them (root); ONLY=name runs those that match
+# make fuzz    every parser of outside bytes, 20 seconds each (more: fuzz/run)
 # make soak    the same with many more cases, and the long tests
 # make bench   what byteback costs beside bare rsync (root)
 # make lint    format, clippy, man pages
@@ -16,7 +17,7 @@ ONLY ?=
 SANDBOXED := --config "target.'cfg(unix)'.runner='$(CURDIR)/tests/sandbox'"
 ROOT = @[ "$$(id -u)" = 0 ] || { echo "make $@ needs root (it mounts, makes users, starts an sshd): sudo make $@" >&2; exit 2; }
 
-.PHONY: build demo test soak bench lint install tools
+.PHONY: build demo test fuzz soak bench lint install tools
 
 build: tools
 	$(CARGO) build --locked --release
@@ -37,6 +38,9 @@ test:
 	tests/sandbox-check
 	$(CARGO) test --locked $(SANDBOXED) --test e2e -- --test-threads=2 $(ONLY)
 
+fuzz: tools
+	fuzz/run all
+
 soak:
 	$(ROOT)
 	@tests/install-tools
@@ -52,6 +56,8 @@ bench:
 lint: tools
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml -- -D warnings
 	mandoc -T lint -W warning man/*.[1-8]
 
 install: build

@@ -54,8 +54,8 @@ fn check_walk(pattern: &Pattern, names: &[&[u8]]) {
         }
         let Some(name) = names.get(depth) else { break };
         let below = walk.enter(name);
-        let named = walk.only_names().is_none_or(|only| only.contains(name));
-        assert!((named && !walk.is_over()) || (!below.is_match() && below.is_over()));
+        let is_offered = walk.only_names().is_none_or(|only| only.contains(name));
+        assert!((is_offered && !walk.is_over()) || (!below.is_match() && below.is_over()));
         walk = below;
     }
 }

@@ -19,9 +19,38 @@ fuzz_target!(|data: &[u8]| {
     let body = words.next().expect("a body");
     assert_eq!(text.split([' ', '\t']).filter(|word| !word.is_empty()).nth(1), Some(body));
     assert_eq!(words.next().unwrap_or_default(), key.comment());
-    assert!(key.blob()[4..].starts_with(key.algorithm().as_bytes()));
+    check_blob(&key);
 
     let again = PublicKey::parse(&printed).expect("what was printed");
     assert_eq!(again, key);
     assert_eq!(again.to_string(), printed);
 });
+
+/// Its type, then as many parts as that type has and nothing behind them, numbers in their shortest form:
+/// sshd would take a longer one for the same key.
+fn check_blob(key: &PublicKey) {
+    let mut parts = Vec::new();
+    let mut rest = key.blob();
+    while let Some((length, behind)) = rest.split_first_chunk() {
+        let (part, behind) = behind.split_at(u32::from_be_bytes(*length) as usize);
+        parts.push(part);
+        rest = behind;
+    }
+    assert!(rest.is_empty() && parts[0] == key.algorithm().as_bytes());
+    let count = match key.algorithm() {
+        "ssh-ed25519" => 2,
+        "sk-ecdsa-sha2-nistp256@openssh.com" => 4,
+        _ => 3,
+    };
+    assert_eq!(parts.len(), count);
+    assert!(key.algorithm() != "ssh-rsa" || parts[1..].iter().all(|number| is_shortest(number)));
+}
+
+/// Positive, as RFC 4251 writes an `mpint`.
+fn is_shortest(number: &[u8]) -> bool {
+    match number {
+        [0, second, ..] => second & 0x80 != 0,
+        [first, ..] => *first > 0 && *first < 0x80,
+        [] => false,
+    }
+}
