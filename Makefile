@@ -64,5 +64,9 @@ install: build
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	for program in bin/*.rs; do \
 	  install -m 755 "target/release/$$(basename "$$program" .rs)" "$(DESTDIR)$(PREFIX)/bin/"; done
+	for program in bin/*.rs; do name=$$(basename "$$program" .rs); \
+	  for place in bash:bash-completion/completions/$$name zsh:zsh/site-functions/_$$name fish:fish/vendor_completions.d/$$name.fish; do \
+	    "target/release/$$name" --completion "$${place%%:*}" | \
+	      install -D -m 644 /dev/stdin "$(DESTDIR)$(PREFIX)/share/$${place#*:}"; done; done
 	for page in man/*.[1-8]; do \
 	  install -D -m 644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}"; done

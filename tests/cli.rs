@@ -113,3 +113,19 @@ fn options_are_found_in_help_and_in_roff() {
     assert_eq!(long_options(help), set(&["--exclude", "--excludes"]));
     assert_eq!(long_options(roff), set(&["--dry-run", "--exclude", "--excludes", "--io-timeout"]));
 }
+
+#[test]
+fn every_program_completes_its_options_in_three_shells() {
+    for program in programs() {
+        for shell in ["bash", "zsh", "fish"] {
+            let output = run(&program, &["--completion", shell]);
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success() && text.contains(&program), "{program} {shell}");
+            assert!(
+                text.contains("store") || text.contains("config-dir") || text.contains("check"),
+                "{program} {shell}"
+            );
+        }
+        assert_eq!(run(&program, &["--completion", "tcsh"]).status.code(), Some(2), "{program}");
+    }
+}
