@@ -33,7 +33,7 @@ demo:
 test:
 	$(ROOT)
 	@tests/install-tools
-	$(CARGO) test --locked --lib --bins --test cli --test gate --test layers -- $(ONLY)
+	$(CARGO) test --locked --lib --test cli --test gate --test layers -- $(ONLY)
 	$(CARGO) test --locked --doc -- $(ONLY)
 	tests/sandbox-check
 	$(CARGO) test --locked $(SANDBOXED) --test e2e -- --test-threads=2 $(ONLY)
