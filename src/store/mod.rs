@@ -6,6 +6,7 @@
 mod btrfs;
 pub mod keys;
 mod layout;
+pub mod refusals;
 pub mod search;
 mod volume;
 
