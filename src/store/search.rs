@@ -40,17 +40,15 @@ pub type Sink<'a> = dyn FnMut(Entry) -> Result<()> + 'a;
 pub fn run(query: &FindQuery, trees: &[(Tree, OpenTree)], sink: &mut Sink<'_>) -> Result<()> {
     let mut told = HashSet::new();
     for (tree, open) in trees {
-        let mut in_this_tree = HashSet::new();
         let mut search = Search {
             tree,
             found: &mut |entry: Entry| {
-                let once = in_this_tree.insert(entry.path.clone());
                 let version = match (query.verbose, query.all) {
                     (true, _) => None,
                     (false, true) => Some((entry.path.clone(), Some((entry.mtime, entry.size)))),
                     (false, false) => Some((entry.path.clone(), None)),
                 };
-                if once && version.is_none_or(|version| told.insert(version)) { sink(entry) } else { Ok(()) }
+                if version.is_none_or(|version| told.insert(version)) { sink(entry) } else { Ok(()) }
             },
         };
         let walk = Walk::start(&query.patterns);
