@@ -24,7 +24,7 @@ const ENDED_BY_SIGNAL: u8 = 20;
 /// the lock next knows how it ended.
 pub(super) fn push(visit: &Visit, job: PushJob) -> Result<Ending> {
     let state = visit.server.store.client_state(&visit.grant.client)?;
-    let trees = [Reachable { directory: &job.current.directory, name: "current", reach: Reach::Write }];
+    let trees = [Reachable { directory: &job.current.directory, reach: Reach::Write }];
     let mut record = Push::begin(clock::now(), visit.peer.clone(), visit.key.clone());
     let mut watch = Watch::begin()?;
     let mut child = start(visit, &job.command, &trees, Start::InTree, job.lock.as_ref())?;
@@ -48,7 +48,7 @@ pub(super) fn pull(visit: &Visit, job: &PullJob) -> Result<Ending> {
     let trees: Vec<Reachable<'_>> = job
         .trees
         .iter()
-        .map(|(tree, open)| Reachable { directory: &open.directory, name: tree.as_str(), reach: Reach::Read })
+        .map(|(_, open)| Reachable { directory: &open.directory, reach: Reach::Read })
         .collect();
     let mut watch = Watch::begin()?;
     let mut child = start(visit, &job.command, &trees, Start::AboveTrees(&home), Some(&job.place))?;
