@@ -6,6 +6,8 @@
 mod btrfs;
 pub mod keys;
 mod layout;
+pub mod noted;
+pub mod rsync_facts;
 pub mod search;
 mod volume;
 
