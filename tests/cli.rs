@@ -106,6 +106,20 @@ fn every_option_stands_in_the_man_page() {
 }
 
 #[test]
+fn every_option_of_a_sub_command_stands_in_the_man_page_and_its_help_fits_a_screen() {
+    for sub_command in ["check"] {
+        let output = run("byteback-admin", &[sub_command, "--help"]);
+        assert!(output.status.success(), "{sub_command} --help: {}", output.status);
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(help.lines().count() <= LONGEST_HELP, "{sub_command} --help is too long");
+        assert!(help.lines().all(|line| line.chars().count() <= WIDEST_HELP), "{help}");
+        let page = man_page("byteback-admin").unwrap();
+        let missing: Vec<_> = long_options(&help).difference(&long_options(&page)).cloned().collect();
+        assert!(missing.is_empty(), "man/byteback-admin.8 does not tell of {missing:?}");
+    }
+}
+
+#[test]
 fn options_are_found_in_help_and_in_roff() {
     let help = "  -x, --exclude <PATH>  as in --excludes=FILE, not well-known or a -- alone";
     let roff = ".BR \\-x \", \" \\-\\-exclude = \\fIPATH\\fR\n.B \\-\\-excludes\\fR=x --io\\-timeout\n.It Fl n , Fl Fl dry-run Ar DIR";

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stderr, reason = "a failed test shows the server's logs")]
 #![allow(unreachable_pub, reason = "a test program exports nothing; pub says what is for the other modules")]
 
+mod admin;
 mod attacks;
 mod client;
 mod compare;

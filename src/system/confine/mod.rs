@@ -7,6 +7,7 @@
 mod landlock_rules;
 mod namespace;
 mod seccomp_rules;
+pub mod trial;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
