@@ -10,6 +10,8 @@ use std::process::Output;
 use assert_cmd::Command;
 
 const LONGEST_HELP: usize = 60;
+/// Of byteback-admin.
+const SUB_COMMANDS: &[&str] = &["check"];
 const WIDEST_HELP: usize = 100;
 
 fn project() -> &'static Path {
@@ -107,7 +109,7 @@ fn every_option_stands_in_the_man_page() {
 
 #[test]
 fn every_option_of_a_sub_command_stands_in_the_man_page_and_its_help_fits_a_screen() {
-    for sub_command in ["check"] {
+    for sub_command in SUB_COMMANDS {
         let output = run("byteback-admin", &[sub_command, "--help"]);
         assert!(output.status.success(), "{sub_command} --help: {}", output.status);
         let help = String::from_utf8(output.stdout).unwrap();
