@@ -11,6 +11,7 @@ mod attacks;
 mod client;
 mod compare;
 mod former;
+mod load;
 mod prune;
 mod restore;
 mod run;
@@ -18,6 +19,7 @@ mod setup;
 mod soak;
 mod torture;
 mod trouble;
+mod versions;
 mod world;
 
 mod backup;

@@ -1,6 +1,7 @@
 //! rsync, confined: started with its directory in the one tree that it may touch, watched to its end.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
@@ -81,7 +82,7 @@ fn start(
     }
     let added = Added { default_timeout: config.io_timeout.as_secs(), confine_root: None };
     let mut command = process::command(&config.rsync);
-    command.args(rsync.argv(&added));
+    command.args(rsync.argv(&added)).process_group(0); // the watch ends the group: rsync forks
     let (keep, max_memory) = ([lock], config.max_memory.0);
     fork::spawn_confined(&mut command, move || {
         strip_process(&keep, max_memory)?;
