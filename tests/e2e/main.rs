@@ -12,6 +12,7 @@ mod attacks;
 mod client;
 mod compare;
 mod former;
+mod load;
 mod prune;
 mod restore;
 mod run;
@@ -19,6 +20,7 @@ mod setup;
 mod soak;
 mod torture;
 mod trouble;
+mod versions;
 mod world;
 
 mod backup;
