@@ -10,7 +10,9 @@
 mod attacks;
 mod client;
 mod compare;
+mod forger;
 mod former;
+mod matrix;
 mod prune;
 mod restore;
 mod run;
