@@ -20,6 +20,7 @@ const ITEM_TRANSFER: u16 = 1 << 15;
 /// What the list says about one name.
 pub enum Kind<'a> {
     File(i32),
+    Directory,
     Link(&'a [u8]),
 }
 
@@ -54,9 +55,14 @@ impl Forger {
         let ssh = client.ssh();
         // A lie may leave both sides waiting.
         let mut bounded = Command::new("timeout");
-        bounded.arg("40").arg(ssh.get_program()).args(ssh.get_args()).arg(client.login()).arg("--").arg(command);
-        let mut child =
-            bounded.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        bounded
+            .arg("40")
+            .arg(ssh.get_program())
+            .args(ssh.get_args())
+            .arg(client.login())
+            .arg("--")
+            .arg(command);
+        let mut child = bounded.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let (to, from) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let mut forger = Forger { child, to, from, left: 0, said: String::new() };
         forger.to.write_all(&PROTOCOL.to_le_bytes())?;
@@ -69,18 +75,7 @@ impl Forger {
     pub fn list(&mut self, entries: &[Entry<'_>]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for entry in entries {
-            let (mode, length, target): (i32, i32, Option<&[u8]>) = match entry.kind {
-                Kind::File(length) => (0o100_644, length, None),
-                Kind::Link(target) => (0o120_777, 0, Some(target)),
-            };
-            bytes.push(LONG_NAME);
-            put_bytes(&mut bytes, entry.name);
-            for number in [length, 1_700_000_000, mode] {
-                bytes.extend(number.to_le_bytes());
-            }
-            if let Some(target) = target {
-                put_bytes(&mut bytes, target);
-            }
+            put_entry(&mut bytes, entry);
         }
         bytes.push(0);
         bytes.extend(0_i32.to_le_bytes()); // no errors on our side
@@ -130,6 +125,19 @@ impl Forger {
         self.to.flush()
     }
 
+    /// One file of a list, as bytes.
+    pub fn entry(name: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_entry(&mut bytes, &Entry { name, kind: Kind::File(0) });
+        bytes
+    }
+
+    /// Stays connected, says nothing and waits until the server has had enough.
+    pub fn wait(mut self) {
+        let _ = self.from.read_to_end(&mut Vec::new());
+        let _ = self.child.wait();
+    }
+
     /// Sends any bytes.
     pub fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.to.write_all(bytes)?;
@@ -176,6 +184,22 @@ impl Forger {
         self.from.read_exact(&mut message)?;
         self.said.push_str(&String::from_utf8_lossy(&message));
         Ok(())
+    }
+}
+
+fn put_entry(bytes: &mut Vec<u8>, entry: &Entry<'_>) {
+    let (mode, length, target): (i32, i32, Option<&[u8]>) = match entry.kind {
+        Kind::File(length) => (0o100_644, length, None),
+        Kind::Directory => (0o040_755, 0, None),
+        Kind::Link(target) => (0o120_777, 0, Some(target)),
+    };
+    bytes.push(LONG_NAME);
+    put_bytes(bytes, entry.name);
+    for number in [length, 1_700_000_000, mode] {
+        bytes.extend(number.to_le_bytes());
+    }
+    if let Some(target) = target {
+        put_bytes(bytes, target);
     }
 }
 

@@ -8,6 +8,7 @@ use std::thread;
 
 mod cell;
 mod deeds;
+mod lies;
 mod wire;
 
 use cell::Cell;

@@ -99,12 +99,6 @@ impl<'a> Cell<'a> {
         self.own(path, 0o600);
     }
 
-    /// A directory of the store's user.
-    pub fn directory(&self, path: &Path) {
-        fs::create_dir(path).unwrap();
-        self.own(path, 0o700);
-    }
-
     /// A copy of the program that a client could have uploaded, for another name.
     pub fn program(&self, name: &str) {
         fs::copy(self.current.join("uploaded"), self.current.join(name)).unwrap();
@@ -120,7 +114,20 @@ impl<'a> Cell<'a> {
     /// Whether the snapshot could be written now.
     pub fn snapshot_is_writable(&self) -> bool {
         let path = self.current.with_file_name(SNAPSHOT);
-        tool("btrfs", ["property".as_ref(), "get".as_ref(), path.as_os_str(), "ro".as_ref()]).contains("false")
+        tool("btrfs", ["property".as_ref(), "get".as_ref(), path.as_os_str(), "ro".as_ref()])
+            .contains("false")
+    }
+
+    pub fn freeze_again(&self) {
+        let path = self.current.with_file_name(SNAPSHOT);
+        tool(
+            "btrfs",
+            ["property", "set"].map(OsStr::new).into_iter().chain([
+                path.as_os_str(),
+                "ro".as_ref(),
+                "true".as_ref(),
+            ]),
+        );
     }
 
     pub fn uid(&self) -> u32 {

@@ -37,18 +37,31 @@ impl Surroundings {
         let hidden = format!("byteback-matrix-{}", cell.column.number);
         let hidden = UnixListener::bind_addr(&SocketAddr::from_abstract_name(hidden).unwrap()).unwrap();
         let (tcp, udp) = (TcpListener::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
-        for set in
-            [unix.set_nonblocking(true), hidden.set_nonblocking(true), tcp.set_nonblocking(true), udp.set_nonblocking(true)]
-        {
+        for set in [
+            unix.set_nonblocking(true),
+            hidden.set_nonblocking(true),
+            tcp.set_nonblocking(true),
+            udp.set_nonblocking(true),
+        ] {
             set.unwrap();
         }
         let other = |_| cell.world.as_user(["sleep", "500"]).stdin(Stdio::null()).spawn().unwrap();
         let others = (0..4).map(other).collect();
-        Surroundings { unix, hidden, tcp, udp, others, shared_memory: 0x6261_0000 + i32::try_from(cell.column.number).unwrap() }
+        Surroundings {
+            unix,
+            hidden,
+            tcp,
+            udp,
+            others,
+            shared_memory: 0x6261_0000 + i32::try_from(cell.column.number).unwrap(),
+        }
     }
 
     fn orders(&self, cell: &Cell<'_>, doomed: &str) -> String {
-        let id = tool("btrfs", ["inspect-internal".as_ref(), "rootid".as_ref(), cell.prey.join(doomed).as_os_str()]);
+        let id = tool(
+            "btrfs",
+            ["inspect-internal".as_ref(), "rootid".as_ref(), cell.prey.join(doomed).as_os_str()],
+        );
         let others: Vec<String> = self.others.iter().map(|child| child.id().to_string()).collect();
         format!(
             "{} {} {} byteback-matrix-{} {} {} {} {} {}",
@@ -71,6 +84,8 @@ impl Surroundings {
 
 impl Drop for Surroundings {
     fn drop(&mut self) {
+        // No end of a process takes it back, and the sandbox shares this table with the machine.
+        let _ = Command::new("ipcrm").arg("-M").arg(self.shared_memory.to_string()).output();
         for other in &mut self.others {
             let _ = other.kill();
             let _ = other.wait();
@@ -95,13 +110,14 @@ pub fn judge(cell: &Cell<'_>) -> Vec<(&'static str, bool)> {
     let mut found = files(cell, &pushed, &secret);
     found.extend(kernel(cell, &around, &pushed));
     let thawed_in_push = cell.snapshot_is_writable();
+    cell.freeze_again(); // of a writable one the gate would send nothing
     let pulled = cell.intruder.send(format!("{PULL}{SNAPSHOT}/")).must_say("thaw-in-pull").text();
     found.extend([
         ("in push: thaw snapshot", thawed_in_push),
         ("in pull: read other client", pulled.contains(&secret)),
         ("in pull: write current", cell.current.join("by-a-restore").exists()),
         ("in pull: delete subvolume", !cell.prey.join("doomed-by-a-restore").exists()),
-        ("in pull: thaw snapshot", !thawed_in_push && cell.snapshot_is_writable()),
+        ("in pull: thaw snapshot", cell.snapshot_is_writable()),
     ]);
     found
 }
@@ -111,13 +127,14 @@ fn files(cell: &Cell<'_>, said: &str, secret: &str) -> Vec<(&'static str, bool)>
     let mode = fs::metadata(&cell.keys).unwrap().permissions().mode() & 0o777;
     // Root runs it: the kernel gives it the owner's rights only where it honours the bit.
     let setuid = cell.current.join("own-setuid");
-    let ran = Command::new(&setuid).output().map_or(String::new(), |ran| String::from_utf8_lossy(&ran.stdout).into_owned());
+    let ran = Command::new(&setuid)
+        .output()
+        .map_or(String::new(), |ran| String::from_utf8_lossy(&ran.stdout).into_owned());
     vec![
         ("in push: read other client", said.contains(&format!("read got {secret}"))),
         ("in push: create file", there("created")),
         ("in push: overwrite file", cell.says(&cell.prey.join("overwritten")).contains("burgled")),
         ("in push: delete file", !there("deleted")),
-        ("in push: rename file out", there("renamed-in")),
         ("in push: add to key file", cell.says(&cell.keys).contains("burgled")),
         ("in push: chmod key file", mode == 0o644),
         ("in push: xattr of key file", xattr::get(&cell.keys, "user.burgled").unwrap().is_some()),

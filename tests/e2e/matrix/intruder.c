@@ -114,12 +114,17 @@ static void execute_from_memory(void) {
 /* A child that leaves the process group which the gate ends; it writes down who it is in the own tree. */
 static void stay_behind(void) {
     pid_t child = fork();
-    if (child) return;
+    if (child) {
+        for (int i = 0; i < 100 && access("settled", F_OK) != 0; i++) usleep(20000);
+        return;
+    }
     long left = setsid();
     tell("stay-behind", left);
+    if (left < 0) close(open("settled", O_CREAT | O_WRONLY, 0600));
     if (left > 0) {
         FILE *file = fopen("left-behind", "w");
         if (file) fprintf(file, "%d\n", (int)getpid()), fclose(file);
+        close(open("settled", O_CREAT | O_WRONLY, 0600));
         for (int i = 0; i < 3; i++) close(i);
         sleep(600);
     }
@@ -132,7 +137,6 @@ static void try_files(void) {
     tell("create", put(at("created"), O_WRONLY | O_CREAT));
     tell("overwrite", put(at("overwritten"), O_WRONLY | O_TRUNC));
     tell("delete", unlink(at("deleted")));
-    tell("rename-in", rename("own-file", at("renamed-in")));
     tell("append-keys", put(keys, O_WRONLY | O_APPEND));
     tell("chmod-keys", chmod(keys, 0644));
     tell("xattr-keys", setxattr(keys, "user.burgled", "x", 1, 0));

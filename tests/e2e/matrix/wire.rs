@@ -10,6 +10,9 @@ use super::cell::Cell;
 use crate::forger::{Entry, Forger, Kind};
 use crate::run::{Ran, run};
 
+/// Harmless, but the grammar does not know it: without the grammar such a line reaches rsync as it is.
+const UNKNOWN: &str = "-M--no-munge-links";
+
 /// Runs all of them; which had an effect?
 pub fn judge(cell: &Cell<'_>) -> Vec<(&'static str, bool)> {
     let attack = Attack { cell, dir: cell.world.clients.join(format!("wire{}", cell.column.number)) };
@@ -61,14 +64,16 @@ impl Attack<'_> {
     fn writes_where_it_says(&self) -> bool {
         let place = self.place("aimed");
         fs::write(place.join("aimed"), "x").unwrap();
-        self.rsync(&["-r", &format!("{}/", place.display()), &format!("HOST:{}/", self.cell.prey.display())]);
+        let words =
+            ["-r", UNKNOWN, &format!("{}/", place.display()), &format!("HOST:{}/", self.cell.prey.display())];
+        self.rsync(&words);
         self.cell.prey.join("aimed").exists()
     }
 
     fn reads_where_it_says(&self) -> bool {
         let (path, word) = self.secret("read");
         let loot = self.place("read");
-        self.rsync(&["-r", &format!("HOST:{}", path.display()), &format!("{}/", loot.display())]);
+        self.rsync(&["-r", UNKNOWN, &format!("HOST:{}", path.display()), &format!("{}/", loot.display())]);
         self.cell.says(&loot.join("read")).contains(&word)
     }
 
@@ -174,10 +179,10 @@ impl Attack<'_> {
     /// One list names a path twice, as a file and as a link; the data comes when the link is there.
     fn swaps_in_one_session(&self) -> io::Result<bool> {
         let (path, _) = self.secret("swapped-by-one");
-        self.cell.directory(&self.cell.current.join("d"));
-        let mut session = Forger::begin(&self.cell.thief, "rsync --server -lR --inplace . .")?;
+        let mut session = Forger::begin(&self.cell.thief, "rsync --server -lrR --inplace . .")?;
         let target = path.as_os_str().as_encoded_bytes();
         session.list(&[
+            Entry { name: b"d", kind: Kind::Directory },
             Entry { name: b"/d/one", kind: Kind::File(23) },
             Entry { name: b"d/one", kind: Kind::Link(target) },
         ])?;
