@@ -118,6 +118,7 @@ impl<'a> Cell<'a> {
             .contains("false")
     }
 
+    /// Makes the snapshot read-only.
     pub fn freeze_again(&self) {
         let path = self.current.with_file_name(SNAPSHOT);
         tool(
@@ -130,12 +131,9 @@ impl<'a> Cell<'a> {
         );
     }
 
+    /// The store's user.
     pub fn uid(&self) -> u32 {
         self.owner.0.as_raw()
-    }
-
-    pub fn says(&self, path: &Path) -> String {
-        String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
     }
 
     fn let_in(&self, client: &Client<'_>, name: &str, rsync: &Path) {
@@ -156,4 +154,9 @@ impl<'a> Cell<'a> {
             client.public_key()
         ));
     }
+}
+
+/// What the file holds; nothing when it is not there.
+pub fn says(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
 }

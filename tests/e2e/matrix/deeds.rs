@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::cell::{Cell, SNAPSHOT};
+use super::cell::{Cell, SNAPSHOT, says};
 use crate::run::{is_alive, tool};
 
 const PUSH: &str = "rsync --server -logDtpre.iLsfxCIvu . .";
@@ -133,9 +133,9 @@ fn files(cell: &Cell<'_>, said: &str, secret: &str) -> Vec<(&'static str, bool)>
     vec![
         ("in push: read other client", said.contains(&format!("read got {secret}"))),
         ("in push: create file", there("created")),
-        ("in push: overwrite file", cell.says(&cell.prey.join("overwritten")).contains("burgled")),
+        ("in push: overwrite file", says(&cell.prey.join("overwritten")).contains("burgled")),
         ("in push: delete file", !there("deleted")),
-        ("in push: add to key file", cell.says(&cell.keys).contains("burgled")),
+        ("in push: add to key file", says(&cell.keys).contains("burgled")),
         ("in push: chmod key file", mode == 0o644),
         ("in push: xattr of key file", xattr::get(&cell.keys, "user.burgled").unwrap().is_some()),
         ("in push: stat other's file", said.contains("stat got size")),

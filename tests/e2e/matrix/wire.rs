@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::cell::Cell;
+use super::cell::{Cell, says};
 use crate::forger::{Entry, Forger, Kind};
 use crate::run::{Ran, run};
 
@@ -74,7 +74,7 @@ impl Attack<'_> {
         let (path, word) = self.secret("read");
         let loot = self.place("read");
         self.rsync(&["-r", UNKNOWN, &format!("HOST:{}", path.display()), &format!("{}/", loot.display())]);
-        self.cell.says(&loot.join("read")).contains(&word)
+        says(&loot.join("read")).contains(&word)
     }
 
     fn logs_into_the_key_file(&self) -> bool {
@@ -83,7 +83,7 @@ impl Attack<'_> {
         let log = format!("-M--log-file={}", self.cell.keys.display());
         let format = "-M--log-file-format=intruder-was-here";
         self.rsync(&["-r", &log, format, &format!("{}/", place.display()), "HOST:."]);
-        self.cell.says(&self.cell.keys).contains("intruder-was-here")
+        says(&self.cell.keys).contains("intruder-was-here")
     }
 
     fn takes_names_from_a_server_file(&self) -> bool {
@@ -105,7 +105,7 @@ impl Attack<'_> {
         self.plant("read-link");
         let loot = self.place("through");
         self.rsync(&["-r", "HOST:current/read-link/through", &format!("{}/", loot.display())]);
-        self.cell.says(&loot.join("through")).contains(&word)
+        says(&loot.join("through")).contains(&word)
     }
 
     fn names_files_behind_a_link(&self) -> bool {
@@ -115,7 +115,7 @@ impl Attack<'_> {
         fs::write(self.dir.join("list"), "list-link/listed\n").unwrap();
         let from = format!("--files-from={}", self.dir.join("list").display());
         self.rsync(&[&from, "HOST:current/", &format!("{}/", loot.display())]);
-        self.cell.says(&loot.join("list-link/listed")).contains(&word)
+        says(&loot.join("list-link/listed")).contains(&word)
     }
 
     /// An old version goes where `--backup-dir` says; a link leads it out.
@@ -173,7 +173,7 @@ impl Attack<'_> {
             first.send(file, data)?;
         }
         first.end();
-        Ok(self.cell.says(&path).contains("written through"))
+        Ok(says(&path).contains("written through"))
     }
 
     /// One list names a path twice, as a file and as a link; the data comes when the link is there.
@@ -190,6 +190,6 @@ impl Attack<'_> {
             session.send(file, b"written through a link\n")?;
         }
         session.end();
-        Ok(self.cell.says(&path).contains("written through"))
+        Ok(says(&path).contains("written through"))
     }
 }
