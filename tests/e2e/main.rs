@@ -7,10 +7,12 @@
 #![allow(clippy::print_stderr, reason = "a failed test shows the server's logs")]
 #![allow(unreachable_pub, reason = "a test program exports nothing; pub says what is for the other modules")]
 
+mod admin;
 mod attacks;
 mod client;
 mod compare;
 mod former;
+mod load;
 mod prune;
 mod restore;
 mod run;
@@ -18,6 +20,7 @@ mod setup;
 mod soak;
 mod torture;
 mod trouble;
+mod versions;
 mod world;
 
 mod backup;
