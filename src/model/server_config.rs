@@ -34,8 +34,18 @@ pub struct ServerConfig {
     pub switched_off: Vec<Layer>,
 }
 
+impl ServerConfig {
+    /// Whether a test left this layer out; never in a release build.
+    pub fn is_off(&self, layer: Layer) -> bool {
+        #[cfg(debug_assertions)]
+        let off = self.switched_off.contains(&layer);
+        #[cfg(not(debug_assertions))]
+        let (off, _) = (false, layer);
+        off
+    }
+}
+
 /// A layer of the gate that a test can leave out.
-#[cfg(debug_assertions)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layer {

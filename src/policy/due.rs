@@ -125,7 +125,7 @@ mod tests {
     }
 
     fn push(ended: Option<Timestamp>, status: Option<i32>) -> Push {
-        Push { schema: 1, started: Timestamp::UNIX_EPOCH, ended, status, peer: None }
+        Push { ended, status, ..Push::begin(Timestamp::UNIX_EPOCH, None, None) }
     }
 
     #[test]

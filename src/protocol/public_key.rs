@@ -10,7 +10,8 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use sha2::{Digest, Sha256};
 
 /// OpenSSH's own bound for a key line is 16 KiB; the longest RSA key that it takes needs 3 KiB.
 const LONGEST: usize = 8 * 1024;
@@ -177,6 +178,11 @@ impl PublicKey {
         &self.blob
     }
 
+    /// As ssh-keygen(1) prints it: `SHA256:` and the digest of the blob in base64 without padding.
+    pub fn fingerprint(&self) -> String {
+        format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(&self.blob)))
+    }
+
     /// What stood behind it, perhaps nothing.
     pub fn comment(&self) -> &str {
         &self.comment
@@ -258,6 +264,15 @@ mod tests {
         let blob: Vec<u8> =
             std::iter::once(name.as_bytes()).chain(fields.iter().copied()).flat_map(string).collect();
         format!("{name} {}", STANDARD.encode(blob))
+    }
+
+    #[test]
+    fn the_fingerprint_is_what_ssh_keygen_prints() {
+        let key = PublicKey::parse(
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM70ffQs60HzVF5D/UuO+nBwsWRLbz7KD7Jmf4PLTgbl x",
+        )
+        .unwrap();
+        assert_eq!(key.fingerprint(), "SHA256:VCZzW1GYhAfgs4hMbKwvN4y2TwN0BDj1qkMs/G+xO/I");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! STORE/.byteback/restores/N            one restore each, max_restores of them
 //! STORE/.byteback/clients/NAME/lock     one writer per client
 //! STORE/.byteback/clients/NAME/push.json  how the last push ended
+//! STORE/.byteback/clients/NAME/refusals   how many refusals this minute had
 //! STORE/NAME/current, STORE/NAME/<snapshot>
 //! ```
 
@@ -19,8 +20,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 
 use super::btrfs::Btrfs;
+use super::refusals::{self, Folded};
 use super::volume::Volume;
 use crate::model::run::Push;
 use crate::model::{ClientName, Failure};
@@ -127,6 +130,14 @@ impl ClientState {
         files::replace(&self.push_path(), &serde_json::to_vec(push)?, 0o600)
     }
 
+    /// Counts a verdict about the client; says what of it is logged.
+    ///
+    /// # Errors
+    /// When the count cannot be written.
+    pub fn count_refusals(&self, now: Timestamp, refused: bool) -> Result<Folded> {
+        refusals::count(&self.directory.join("refusals"), now, refused)
+    }
+
     fn push_path(&self) -> PathBuf {
         self.directory.join("push.json")
     }
@@ -145,8 +156,6 @@ fn make_private_directory(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
 
     #[test]
@@ -155,13 +164,8 @@ mod tests {
         let store = Store::open(directory.path()).unwrap();
         let state = store.client_state(&"web1".parse().unwrap()).unwrap();
         assert_eq!(state.last_push().unwrap(), None);
-        let push = Push {
-            schema: 1,
-            started: Timestamp::UNIX_EPOCH,
-            ended: None,
-            status: Some(0),
-            peer: Some("::1".to_owned()),
-        };
+        let push =
+            Push { status: Some(0), ..Push::begin(Timestamp::UNIX_EPOCH, Some("::1".to_owned()), None) };
         state.remember_push(&push).unwrap();
         assert_eq!(state.last_push().unwrap(), Some(push));
         fs::write(state.push_path(), "{").unwrap();

@@ -35,10 +35,25 @@ pub enum Cause {
     Told(Signal),
 }
 
+/// The end of a child.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// What it exited with.
+    pub status: ExitStatus,
+    /// Why.
+    pub cause: Cause,
+    /// Bytes that it and its children read, from files and connections.
+    pub bytes_read: u64,
+    /// Bytes that they wrote.
+    pub bytes_written: u64,
+}
+
 /// The signals that are waited for, blocked for everybody else. Must exist before the child does.
 #[derive(Debug)]
 pub struct Watch {
     signals: SignalFd,
+    /// What this process had read and written before: afterwards the kernel adds what its child did.
+    before: (u64, u64),
 }
 
 impl Watch {
@@ -53,7 +68,8 @@ impl Watch {
         }
         wanted.thread_block().context("cannot block signals")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        Ok(Self { signals: SignalFd::with_flags(&wanted, flags).context("cannot wait for signals")? })
+        let signals = SignalFd::with_flags(&wanted, flags).context("cannot wait for signals")?;
+        Ok(Self { signals, before: own_traffic() })
     }
 
     /// Waits for the child, which leads a process group of its own. `patience` is how long it may do
@@ -61,7 +77,7 @@ impl Watch {
     ///
     /// # Errors
     /// When the child cannot be waited for.
-    pub fn until_end(&mut self, child: &mut Child, patience: Duration) -> Result<(ExitStatus, Cause)> {
+    pub fn until_end(&mut self, child: &mut Child, patience: Duration) -> Result<Ended> {
         let mut cause = Cause::Itself;
         let mut deadline = None;
         let mut activity = Activity::begin(child.id());
@@ -69,7 +85,13 @@ impl Watch {
         loop {
             if let Some(status) = child.try_wait().context("cannot wait for rsync")? {
                 end_group(child.id(), Signal::SIGKILL); // whatever it left behind
-                return Ok((status, cause));
+                let (read, written) = own_traffic();
+                return Ok(Ended {
+                    status,
+                    cause,
+                    bytes_read: read.saturating_sub(self.before.0),
+                    bytes_written: written.saturating_sub(self.before.1),
+                });
             }
             let gone = cause == Cause::Itself && self.sleep(deadline.map_or(step, |_| GRACE / 20))?;
             let told = self.told()?;
@@ -202,6 +224,14 @@ fn work_of(pid: u32, generation: u32) -> Work {
         }
     }
     work
+}
+
+/// Bytes that this process and the children that it has waited for have read and written.
+fn own_traffic() -> (u64, u64) {
+    let io = fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let number =
+        |name: &str| io.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0);
+    (number("rchar:"), number("wchar:"))
 }
 
 /// Bytes read count, bytes written do not: what is written to a silent client is keep-alives. What is

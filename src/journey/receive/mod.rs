@@ -4,10 +4,14 @@
 //! The client is an enemy. Nothing that it sends reaches `exec`: words become a request, a request
 //! becomes a job, and what is run is printed anew from the job. Every verdict is exactly one log line.
 
+mod command;
 mod explain;
 mod list;
 mod transfer;
 mod visit;
+
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -15,9 +19,10 @@ use super::server::{Place, Server};
 use super::snapshot;
 use crate::model::{ClientName, Failure, Grant, Status};
 use crate::protocol::answer::{Answer, Outcome};
+use crate::protocol::lexer::Refusal;
+use crate::protocol::public_key::PublicKey;
 use crate::protocol::request::{Manner, Request};
-use crate::system::{clock, console, environment};
-use std::os::unix::ffi::OsStringExt;
+use crate::system::{clock, console, environment, files};
 use visit::{Job, Visit};
 
 const PROGRAM: &str = "byteback-receive";
@@ -62,18 +67,36 @@ pub fn run(options: &Options) -> Result<Ending> {
     if options.explain {
         return explain::print(&grant, &request, &options.place).map(Ending::Own);
     }
-    let visit = Visit::new(Server::open(&options.place, PROGRAM)?, grant, peer());
+    let visit = Visit::new(Server::open(&options.place, PROGRAM)?, grant, peer(), key_fingerprint());
     let request = match request {
         Ok(request) => request,
-        Err(refusal) => return Err(visit.refuse("unknown", &Failure::from(refusal).into())),
+        Err(refusal) => return unknown(&visit, refusal, &line),
     };
     match visit.admit(&request) {
         Ok(job) => {
-            visit.log_accept(&request);
+            visit.log_accept(request.name());
             carry_out(&visit, job)
         }
         Err(error) => answer_or_fail(&visit, &request, visit.refuse(request.name(), &error)),
     }
+}
+
+/// What the grammar does not know is refused.
+fn unknown(visit: &Visit, refusal: Refusal, line: &[u8]) -> Result<Ending> {
+    #[cfg(debug_assertions)]
+    if let Some(job) = visit.admit_raw(line) {
+        return carry_out(visit, job?);
+    }
+    let _ = line;
+    Err(visit.refuse("unknown", &Failure::from(refusal).into()))
+}
+
+/// The key that opened this session, where sshd is told to say so (sshd_config(5), ExposeAuthInfo).
+fn key_fingerprint() -> Option<String> {
+    let told = files::read_optional(Path::new(&environment::variable("SSH_USER_AUTH")?)).ok()??;
+    let text = String::from_utf8(told).ok()?;
+    let key = text.lines().find_map(|line| line.strip_prefix("publickey "))?;
+    Some(PublicKey::parse(key).ok()?.fingerprint())
 }
 
 /// The key line names the client. Only a line of the former program, which names it in the

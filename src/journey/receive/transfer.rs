@@ -1,20 +1,22 @@
 //! rsync, confined: started with its directory in the one tree that it may touch, watched to its end.
 
 use std::os::fd::OwnedFd;
-use std::process::{Child, ExitStatus};
-use std::time::Duration;
+use std::os::unix::process::CommandExt;
+use std::process::Child;
 
 use anyhow::{Context, Result, bail};
 
 use super::Ending;
+use super::command::Command;
 use super::visit::{PullJob, PushJob, Visit};
 use crate::model::Failure;
 use crate::model::run::Push;
-use crate::model::server_config::{Confinement, ServerConfig};
-use crate::protocol::rsync_args::{Added, ConfinedRsync};
+use crate::model::server_config::{Confinement, Layer, ServerConfig};
+use crate::store::noted;
 use crate::system::confine::{Cage, Layers, Plan, Reach, Reachable, Start, strip_process};
-use crate::system::watch::{Cause, Watch};
-use crate::system::{clock, console, fork, process};
+use crate::system::lock::Lock;
+use crate::system::watch::{Cause, Ended, Watch};
+use crate::system::{clock, console, fork, identity, process};
 
 /// What rsync itself tells when a signal ended it (rsync(1): "received SIGUSR1 or SIGINT").
 const ENDED_BY_SIGNAL: u8 = 20;
@@ -23,23 +25,22 @@ const ENDED_BY_SIGNAL: u8 = 20;
 /// the lock next knows how it ended.
 pub(super) fn push(visit: &Visit, job: PushJob) -> Result<Ending> {
     let state = visit.server.store.client_state(&visit.grant.client)?;
-    let lock = job.lock.file().try_clone().context("cannot share the lock with rsync")?;
-    let trees = [Reachable { directory: &job.current.directory, name: "current", reach: Reach::Write }];
-    let started = clock::now();
+    let trees = [Reachable { directory: &job.current.directory, reach: Reach::Write }];
+    let mut record = Push::begin(clock::now(), visit.peer.clone(), visit.key.clone());
     let mut watch = Watch::begin()?;
-    let mut child = start(visit, &job.rsync, &trees, Start::InTree, lock.into())?;
+    let mut child = start(visit, &job.command, &trees, Start::InTree, job.lock.as_ref())?;
     // A dry run leaves the tree as it was, so what the last real push left behind stays true.
     let remember =
-        |record: &Push| if job.rsync.changes_nothing() { Ok(()) } else { state.remember_push(record) };
+        |record: &Push| if job.command.changes_tree { state.remember_push(record) } else { Ok(()) };
     // Written when rsync runs already: its first work is to wait for the client, ours is to be quick.
-    let mut record = Push { schema: 1, started, ended: None, status: None, peer: visit.peer.clone() };
     remember(&record)?;
-    let (status, cause) = watch.until_end(&mut child, patience(visit, &job.rsync))?;
+    let end = watch.until_end(&mut child, job.command.patience)?;
     record.ended = Some(clock::now());
-    record.status = status.code().filter(|_| cause == Cause::Itself);
+    record.status = end.status.code().filter(|_| end.cause == Cause::Itself);
+    (record.bytes_read, record.bytes_written) = (end.bytes_read, end.bytes_written);
     remember(&record)?;
     drop(job.lock);
-    Ok(ending(visit, "push", status, cause))
+    Ok(ending(visit, "push", &end))
 }
 
 /// Sends what the client asked back.
@@ -48,26 +49,20 @@ pub(super) fn pull(visit: &Visit, job: &PullJob) -> Result<Ending> {
     let trees: Vec<Reachable<'_>> = job
         .trees
         .iter()
-        .map(|(tree, open)| Reachable { directory: &open.directory, name: tree.as_str(), reach: Reach::Read })
+        .map(|(_, open)| Reachable { directory: &open.directory, reach: Reach::Read })
         .collect();
     let mut watch = Watch::begin()?;
-    let place = job.place.file().try_clone().context("cannot share the place with rsync")?;
-    let mut child = start(visit, &job.rsync, &trees, Start::AboveTrees(&home), place.into())?;
-    let (status, cause) = watch.until_end(&mut child, patience(visit, &job.rsync))?;
-    Ok(ending(visit, "pull", status, cause))
-}
-
-/// The client's own timeout, or the server's.
-fn patience(visit: &Visit, rsync: &ConfinedRsync) -> Duration {
-    Duration::from_secs(rsync.timeout().unwrap_or(visit.server.config.io_timeout.as_secs()).max(1))
+    let mut child = start(visit, &job.command, &trees, Start::AboveTrees(&home), Some(&job.place))?;
+    let end = watch.until_end(&mut child, job.command.patience)?;
+    Ok(ending(visit, "pull", &end))
 }
 
 fn start(
     visit: &Visit,
-    rsync: &ConfinedRsync,
+    orders: &Command,
     trees: &[Reachable<'_>],
     start: Start<'_>,
-    lock: OwnedFd,
+    lock: Option<&Lock>,
 ) -> Result<Child> {
     let config = &visit.server.config;
     let plan = Plan { trees, program: Some(&config.rsync), start, layers: layers(config) };
@@ -79,22 +74,43 @@ fn start(
             missing.join(" and ")
         )));
     }
-    let added = Added { default_timeout: config.io_timeout.as_secs(), confine_root: None };
+    note_lacks(visit, &missing, plan.layers.namespace && !cage.has_cell())?;
     let mut command = process::command(&config.rsync);
-    command.args(rsync.argv(&added));
-    let (keep, max_memory) = ([lock], config.max_memory.0);
+    command.args(&orders.argv).process_group(0);
+    let keep =
+        lock.map(|lock| lock.file().try_clone()).transpose().context("cannot share the lock with rsync")?;
+    let keep: Vec<OwnedFd> = keep.into_iter().map(OwnedFd::from).collect();
+    let max_memory = config.max_memory.0;
     fork::spawn_confined(&mut command, move || {
         strip_process(&keep, max_memory)?;
         cage.enter()
     })
 }
 
+/// What this kernel does not offer stands in the log once, and again after the next kernel.
+fn note_lacks(visit: &Visit, missing: &[&str], no_namespace: bool) -> Result<()> {
+    let namespace = no_namespace.then_some("user and mount namespaces for an ordinary user");
+    let state = visit.server.store.state_directory()?;
+    for lack in missing.iter().copied().chain(namespace) {
+        let text = format!("this kernel lacks {lack}; rsync is confined without it (byteback-admin check)");
+        if noted::note_once(&state, &format!("{lack} {}", identity::kernel_release()), &text) {
+            visit.server.log.warning(&text);
+        }
+    }
+    Ok(())
+}
+
 fn layers(config: &ServerConfig) -> Layers {
-    Layers { namespace: config.namespace, ..Layers::ALL }
+    Layers {
+        landlock: !config.is_off(Layer::Landlock),
+        seccomp: !config.is_off(Layer::Seccomp),
+        namespace: config.namespace && !config.is_off(Layer::Namespace),
+    }
 }
 
 /// The client sees rsync's own status; why it was ended by us it is told in a sentence.
-fn ending(visit: &Visit, request: &str, status: ExitStatus, cause: Cause) -> Ending {
+fn ending(visit: &Visit, request: &str, end: &Ended) -> Ending {
+    let Ended { status, cause, .. } = *end;
     let client = &visit.grant.client;
     let why = match cause {
         Cause::Itself if status.success() => return Ending::Rsync(0),

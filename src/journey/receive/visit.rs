@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use anyhow::{Error, Result, bail};
 
+use super::command::Command;
 use crate::journey::server::Server;
 use crate::model::failure::status_of;
+use crate::model::server_config::Layer;
 use crate::model::{Failure, Grant, Status, Tree, escaped};
 use crate::protocol::answer::{Answer, Outcome};
 use crate::protocol::find_query::FindQuery;
 use crate::protocol::request::{Manner, Request};
 use crate::protocol::rsync_args::{ConfinedRsync, Source};
-use crate::store::OpenTree;
-use crate::store::search;
+use crate::store::refusals::Folded;
+use crate::store::{OpenTree, search};
+use crate::system::clock;
 use crate::system::lock::{Lock, Locking};
 
 /// How long a new push waits for the last one of the same client to end: its rsync may need a moment
@@ -25,6 +28,8 @@ pub(super) struct Visit {
     pub(super) server: Server,
     pub(super) grant: Grant,
     pub(super) peer: Option<String>,
+    /// The fingerprint of the key, where sshd tells which one it was.
+    pub(super) key: Option<String>,
 }
 
 /// A request that was admitted, with everything held open that it needs.
@@ -46,22 +51,23 @@ pub(super) struct ListJob {
 
 /// rsync writes `current`; nobody else of this client does meanwhile.
 pub(super) struct PushJob {
-    pub(super) rsync: ConfinedRsync,
+    pub(super) command: Command,
     pub(super) current: OpenTree,
-    pub(super) lock: Lock,
+    /// Always there, but in a test of what happens without it.
+    pub(super) lock: Option<Lock>,
 }
 
 /// rsync reads trees of this client.
 pub(super) struct PullJob {
-    pub(super) rsync: ConfinedRsync,
+    pub(super) command: Command,
     pub(super) trees: Vec<(Tree, OpenTree)>,
     /// One of the places that all restores share.
     pub(super) place: Lock,
 }
 
 impl Visit {
-    pub(super) fn new(server: Server, grant: Grant, peer: Option<String>) -> Self {
-        Self { server, grant, peer }
+    pub(super) fn new(server: Server, grant: Grant, peer: Option<String>, key: Option<String>) -> Self {
+        Self { server, grant, peer, key }
     }
 
     /// Whether the request may be carried out now. Changes nothing but taking the client's lock.
@@ -84,34 +90,55 @@ impl Visit {
                 Job::List(ListJob { query: list.query.clone(), json: list.json, trees })
             }
             Request::Push(rsync) => self.admit_push(rsync)?,
-            Request::Pull(rsync) => Job::Pull(self.admit_pull(rsync.clone())?),
+            Request::Pull(rsync) => Job::Pull(self.admit_pull(rsync)?),
             Request::OldRestore(old) => {
                 let sources = self.find_sources(&old.query)?;
-                Job::Pull(
-                    self.admit_pull(
-                        ConfinedRsync::pull(old.options.clone(), sources).map_err(Failure::from)?,
-                    )?,
-                )
+                let rsync = ConfinedRsync::pull(old.options.clone(), sources).map_err(Failure::from)?;
+                Job::Pull(self.admit_pull(&rsync)?)
             }
         })
     }
 
     fn admit_push(&self, rsync: &ConfinedRsync) -> Result<Job> {
-        let lock = self.lock_writer(PATIENCE)?;
+        self.admit_write(self.command_for(rsync))
+    }
+
+    fn command_for(&self, rsync: &ConfinedRsync) -> Command {
+        Command::print(rsync, &self.server.config, self.server.store.path(), &self.grant.client)
+    }
+
+    fn admit_write(&self, command: Command) -> Result<Job> {
+        let lock =
+            if self.server.config.is_off(Layer::Lock) { None } else { Some(self.lock_writer(PATIENCE)?) };
         let current = self.server.store.volume().open(&self.grant.client, &Tree::Current)?;
         if current.read_only {
             bail!(Failure::failed("current is read-only; the administrator must make it writable again"));
         }
-        Ok(Job::Push(PushJob { rsync: rsync.clone(), current, lock }))
+        Ok(Job::Push(PushJob { command, current, lock }))
     }
 
-    fn admit_pull(&self, rsync: ConfinedRsync) -> Result<PullJob> {
+    fn admit_pull(&self, rsync: &ConfinedRsync) -> Result<PullJob> {
         let mut names: Vec<&Tree> = rsync.sources().iter().map(|source| &source.tree).collect();
         names.sort();
         names.dedup();
         let open = |tree: &Tree| Ok((tree.clone(), self.open_for_reading(tree)?));
         let trees = names.into_iter().map(open).collect::<Result<_>>()?;
-        Ok(PullJob { rsync, trees, place: self.take_restore_place()? })
+        let command = self.command_for(rsync);
+        Ok(PullJob { command, trees, place: self.take_restore_place()? })
+    }
+
+    /// A test's request that the grammar would not let through.
+    #[cfg(debug_assertions)]
+    pub(super) fn admit_raw(&self, line: &[u8]) -> Option<Result<Job>> {
+        let command = Command::raw(line, &self.server.config)?;
+        if !command.argv.iter().any(|word| word == "--sender") {
+            return Some(self.admit_write(command));
+        }
+        let open = |tree: Tree| Ok((tree.clone(), self.open_for_reading(&tree)?));
+        let job = open(Tree::Current).and_then(|current| {
+            Ok(Job::Pull(PullJob { command, trees: vec![current], place: self.take_restore_place()? }))
+        });
+        Some(job)
     }
 
     /// A snapshot must be read-only: only then is what the client gets what the server froze.
@@ -199,18 +226,39 @@ impl Visit {
         Answer { schema: 1, outcome, client, snapshot: None, message: message.to_owned() }
     }
 
-    pub(super) fn log_accept(&self, request: &Request) {
-        self.server.log.info(self.verdict("accept", request.name(), "ok"));
+    pub(super) fn log_accept(&self, request: &str) {
+        self.fold(false);
+        self.server.log.info(self.verdict("accept", request, "ok"));
     }
 
     /// Logs the refusal and gives it back as the error that the client sees.
     pub(super) fn refuse(&self, request: &str, error: &Error) -> Error {
         let reason = format!("{error:#}");
         let status = status_of(error);
-        self.server.log.warning(self.verdict("refuse", request, &reason));
+        if !self.fold(true) {
+            self.server.log.warning(self.verdict("refuse", request, &reason));
+        }
         let word = if status == Status::Busy { "busy" } else { "refused" };
         let message = format!("{word}: {reason}");
         Failure { status, message }.into()
+    }
+
+    /// Whether this refusal is one of a flood, of which only the number is logged.
+    fn fold(&self, refused: bool) -> bool {
+        // A state that cannot be written must not silence the log.
+        let folded = self
+            .server
+            .store
+            .client_state(&self.grant.client)
+            .and_then(|state| state.count_refusals(clock::now(), refused))
+            .unwrap_or(Folded { now: false, before: 0 });
+        if folded.before > 0 {
+            let client = &self.grant.client;
+            self.server
+                .log
+                .warning(format_args!("folded client={client} count={} verdict=refuse", folded.before));
+        }
+        folded.now
     }
 
     fn verdict(&self, verdict: &str, request: &str, reason: &str) -> impl Display {

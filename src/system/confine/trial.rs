@@ -45,7 +45,7 @@ pub fn landlock_version() -> u32 {
 pub fn try_out(program: &Path, scratch: &Path, layers: Layers, max_memory: u64) -> Result<Held> {
     let directory: OwnedFd =
         File::open(scratch).with_context(|| format!("cannot open {}", scratch.display()))?.into();
-    let trees = [Reachable { directory: &directory, name: "current", reach: Reach::Write }];
+    let trees = [Reachable { directory: &directory, reach: Reach::Write }];
     let mut cage =
         Cage::build(&Plan { trees: &trees, program: Some(program), start: Start::InTree, layers })?;
     let mut command = process::command(program);
