@@ -108,6 +108,12 @@ impl ServerConfig {
     /// One sentence that names line and key, without the file's name.
     pub fn from_toml(text: &str) -> Result<Self, String> {
         let config: Self = toml::from_str(text).map_err(|error| sentence(text, &error))?;
+        if config.io_timeout.as_secs() == 0 {
+            return Err(
+                "key io_timeout: at least one second, or a silent client would keep its lock for ever"
+                    .to_owned(),
+            );
+        }
         if config.max_restores == 0 {
             return Err("key max_restores: at least 1, or nobody could restore".to_owned());
         }
@@ -157,6 +163,9 @@ mod tests {
         assert!(unknown.starts_with("line 3 (min_agee): ") && unknown.contains("min_agee"), "{unknown}");
         let relative = ServerConfig::from_toml("rsync = 'rsync'").unwrap_err();
         assert!(relative.contains("rsync"), "{relative}");
+        for zero in ["io_timeout = 0", "max_restores = 0"] {
+            assert!(ServerConfig::from_toml(zero).is_err(), "{zero}");
+        }
         assert!(ServerConfig::from_toml("min_age = 'soon'").unwrap_err().contains("line 1 (min_age)"));
     }
 }

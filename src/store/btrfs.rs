@@ -3,26 +3,27 @@
 //! Works as the ordinary user that owns the store. Needs the mount option `user_subvol_rm_allowed` to
 //! discard (btrfs(5)).
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, renameat};
-use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, renameat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::{Uid, fsync};
 
 use super::volume::{OpenTree, Volume};
 use crate::model::snapshot_name::CURRENT;
 use crate::model::{ClientName, Failure, SnapshotName, Tree};
 use crate::policy::room::Room;
-use crate::system::ioctl;
+use crate::system::{files, ioctl};
 
 /// A snapshot on its way out has this before its name; no snapshot's name can begin with a dot.
 const DISCARDED: &str = ".discarded-";
@@ -33,7 +34,9 @@ const SUBVOLUME_INODE: u64 = 256;
 /// How often the cleaner is woken while its work is waited for.
 const TICK: Duration = Duration::from_millis(250);
 /// The longest wait for one snapshot's space.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The number of a destroyed snapshot whose space did not come back in time.
+const AWAITED: &str = ".byteback/awaited";
 
 /// A store on btrfs, held open.
 #[derive(Debug)]
@@ -64,36 +67,43 @@ impl Btrfs {
         if ioctl::is_read_only(&tree)? {
             ioctl::set_read_only(&tree, false)?;
         }
-        drop(tree);
+        // Its owner may destroy it only if its root lets the owner write and search it.
+        File::from(tree).set_permissions(Permissions::from_mode(0o700))?;
         ioctl::destroy_subvolume(home, hidden)?;
-        self.wait_until_cleaned(id)
+        self.await_space(id)
     }
 
-    /// The wait ends only after a commit, and an idle file system commits twice a minute, so another
-    /// thread asks for one every quarter of a second.
+    /// Waits for the space of a destroyed subvolume. Somebody who still reads it keeps its space, so the
+    /// wait is bounded, and its number is written down for the next pruner.
+    fn await_space(&self, id: u64) -> io::Result<()> {
+        let waited = self.wait_until_cleaned(id);
+        if waited.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            let _ = files::replace(&self.path.join(AWAITED), id.to_string().as_bytes(), 0o600);
+        }
+        waited
+    }
+
+    /// The wait ends only after a commit, and an idle file system commits twice a minute, so commits are
+    /// asked for meanwhile. The kernel's own wait has no bound: a thread sits in it, and is left behind when
+    /// the time is over.
     fn wait_until_cleaned(&self, id: u64) -> io::Result<()> {
         ioctl::sync(&self.root)?;
-        let over = AtomicBool::new(false);
-        let waited = thread::scope(|scope| {
-            scope.spawn(|| {
-                let ticks = PATIENCE.as_millis() / TICK.as_millis();
-                for _ in 0..ticks {
-                    if over.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    thread::sleep(TICK);
-                    let _ = ioctl::sync(&self.root);
+        let (root, (tell, told)) = (self.root.try_clone()?, mpsc::channel());
+        thread::spawn(move || tell.send(ioctl::wait_until_cleaned(&root, id)));
+        for _ in 0..PATIENCE.as_millis() / TICK.as_millis() {
+            match told.recv_timeout(TICK) {
+                Ok(Err(error)) if error.raw_os_error() == Some(Errno::ENOENT as i32) => return Ok(()),
+                Ok(Err(error)) if error.raw_os_error() == Some(Errno::ENOTTY as i32) => {
+                    return self.wait_until_used_space_rests();
                 }
-            });
-            let waited = ioctl::wait_until_cleaned(&self.root, id);
-            over.store(true, Ordering::Relaxed);
-            waited
-        });
-        match waited.as_ref().map_err(io::Error::raw_os_error) {
-            Err(Some(code)) if code == Errno::ENOENT as i32 => Ok(()),
-            Err(Some(code)) if code == Errno::ENOTTY as i32 => self.wait_until_used_space_rests(),
-            _ => waited,
+                Ok(waited) => return waited,
+                Err(_) => ioctl::sync(&self.root)?,
+            }
         }
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "its space is not given back: somebody still reads it, a restore that must end first",
+        ))
     }
 
     /// Before Linux 6.13 nobody tells when the cleaner is through: wait until the space in use has not
@@ -147,7 +157,7 @@ impl Volume for Btrfs {
     }
 
     fn is_enrolled(&self, client: &ClientName) -> bool {
-        self.open(client, &Tree::Current).is_ok()
+        self.home(client).is_ok_and(|home| is_subvolume(&home, CURRENT))
     }
 
     fn home(&self, client: &ClientName) -> Result<OwnedFd> {
@@ -161,7 +171,7 @@ impl Volume for Btrfs {
         let mut snapshots: Vec<SnapshotName> = names
             .iter()
             .filter_map(|name| name.parse().ok())
-            .filter(|name: &SnapshotName| open_subvolume(&home, name.as_str()).is_ok())
+            .filter(|name: &SnapshotName| is_subvolume(&home, name.as_str()))
             .collect();
         snapshots.sort();
         Ok(snapshots)
@@ -177,6 +187,13 @@ impl Volume for Btrfs {
     }
 
     fn freeze(&self, client: &ClientName, name: &SnapshotName) -> Result<()> {
+        let home = self.home(client)?;
+        // A root that its owner cannot enter could later be neither read nor deleted.
+        let found = fstatat(&home, CURRENT, AtFlags::AT_SYMLINK_NOFOLLOW).context("cannot stat current")?;
+        if found.st_mode & 0o700 != 0o700 {
+            let mode = Mode::from_bits_truncate(found.st_mode | 0o700);
+            fchmodat(&home, CURRENT, mode, FchmodatFlags::FollowSymlink).context("cannot chmod current")?;
+        }
         let current = self.open(client, &Tree::Current)?.directory;
         if ioctl::has_nested_subvolumes(&current).context("cannot look for nested subvolumes")? {
             bail!(Failure::failed(format!(
@@ -191,7 +208,7 @@ impl Volume for Btrfs {
                 self.where_is(client, CURRENT)
             )));
         }
-        ioctl::snapshot_read_only(&current, self.home(client)?, name.as_str())
+        ioctl::snapshot_read_only(&current, home, name.as_str())
             .with_context(|| format!("cannot make the snapshot {}", self.where_is(client, name.as_str())))
     }
 
@@ -226,6 +243,16 @@ impl Volume for Btrfs {
         let spaces = ioctl::spaces(&self.root).context("the store is not on btrfs")?;
         let unallocated = ioctl::unallocated(&self.root).context("cannot ask for the devices' free space")?;
         Ok(room_of(&spaces, unallocated))
+    }
+
+    fn finish_waiting(&self) -> Result<()> {
+        let path = self.path.join(AWAITED);
+        let Some(text) = files::read_optional(&path)? else { return Ok(()) };
+        let id = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
+        if let Some(id) = id {
+            self.await_space(id).context("the last snapshot that was deleted is not gone yet")?;
+        }
+        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
     }
 
     fn check_discard(&self) -> Result<()> {
@@ -292,6 +319,12 @@ fn open_directory(parent: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
         ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS,
     );
     Ok(openat2(parent, name, how)?)
+}
+
+/// Whether a subvolume stands there, also one that cannot be entered.
+fn is_subvolume(parent: &OwnedFd, name: &str) -> bool {
+    fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+        .is_ok_and(|found| found.st_ino == SUBVOLUME_INODE && found.st_mode & 0o170_000 == 0o040_000)
 }
 
 fn open_subvolume(parent: &OwnedFd, name: &str) -> io::Result<OwnedFd> {

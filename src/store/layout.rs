@@ -90,14 +90,7 @@ impl Store {
     /// # Errors
     /// When a lock file cannot be opened.
     pub fn lock_restore_place(&self, most: u32) -> Result<Option<Lock>> {
-        let directory = self.state_directory()?.join("restores");
-        make_private_directory(&directory)?;
-        for number in 1..=most {
-            if let Locking::Held(lock) = lock::try_exclusive(&directory.join(number.to_string()))? {
-                return Ok(Some(lock));
-            }
-        }
-        Ok(None)
+        lock_place(&self.state_directory()?.join("restores"), most)
     }
 }
 
@@ -130,6 +123,15 @@ impl ClientState {
         files::replace(&self.push_path(), &serde_json::to_vec(push)?, 0o600)
     }
 
+    /// Remembers a push that is about to begin. The disk is not waited for: the caller remembers it anew,
+    /// durably, as soon as rsync runs.
+    ///
+    /// # Errors
+    /// When it cannot be written; the push must then not begin.
+    pub fn announce_push(&self, push: &Push) -> Result<()> {
+        files::replace_for_now(&self.push_path(), &serde_json::to_vec(push)?, 0o600)
+    }
+
     /// Counts a verdict about the client; says what of it is logged.
     ///
     /// # Errors
@@ -138,9 +140,27 @@ impl ClientState {
         refusals::count(&self.directory.join("refusals"), now, refused)
     }
 
+    /// One of the places that this client has for searches and restores, of which there are `most`.
+    ///
+    /// # Errors
+    /// When the directory of the lock files cannot be made.
+    pub fn lock_place(&self, most: u32) -> Result<Option<Lock>> {
+        lock_place(&self.directory.join("restores"), most)
+    }
+
     fn push_path(&self) -> PathBuf {
         self.directory.join("push.json")
     }
+}
+
+/// A place whose lock cannot be opened is passed over: the others are as good.
+fn lock_place(directory: &Path, most: u32) -> Result<Option<Lock>> {
+    make_private_directory(directory)?;
+    let places = (1..=most).map(|number| lock::try_exclusive(&directory.join(number.to_string())));
+    Ok(places.flatten().find_map(|outcome| match outcome {
+        Locking::Held(lock) => Some(lock),
+        Locking::TakenBy(_) => None,
+    }))
 }
 
 fn make_private_directory(path: &Path) -> Result<()> {

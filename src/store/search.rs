@@ -5,7 +5,8 @@
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, OsStr};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ use crate::protocol::find_query::{FindQuery, Walk};
 /// no program could name a file there (PATH_MAX).
 const LONGEST_PATH: usize = 4096;
 /// A symbolic link's target is a file's content in a fake-super tree; more than PATH_MAX is none.
-const LONGEST_TARGET: usize = 4096;
+const LONGEST_TARGET: u64 = 4096;
 
 /// What is done with each match.
 pub type Sink<'a> = dyn FnMut(Entry) -> Result<()> + 'a;
@@ -133,10 +134,10 @@ fn target(at_rest: &FileStat, place: &Path) -> Option<Vec<u8>> {
     if at_rest.st_mode & 0o170_000 == 0o120_000 {
         return Some(std::fs::read_link(place).ok()?.into_os_string().into_encoded_bytes());
     }
-    if usize::try_from(at_rest.st_size).ok()? > LONGEST_TARGET {
-        return None;
-    }
-    std::fs::read(place).ok()
+    // It may grow while it is read.
+    let mut target = Vec::new();
+    File::open(place).ok()?.take(LONGEST_TARGET + 1).read_to_end(&mut target).ok()?;
+    (target.len() as u64 <= LONGEST_TARGET).then_some(target)
 }
 
 fn recorded_stat(place: &Path) -> Option<Stat> {

@@ -70,6 +70,12 @@ pub trait Volume {
     /// As for [`Volume::discard`].
     fn finish_discards(&self, client: &ClientName) -> Result<usize>;
 
+    /// Waits, for a bounded time, for what an earlier [`Volume::discard`] did not see come back.
+    ///
+    /// # Errors
+    /// When it is still not back: deleting more would not help against whoever holds it.
+    fn finish_waiting(&self) -> Result<()>;
+
     /// Whether [`Volume::discard`] would be allowed, found out without touching a snapshot.
     ///
     /// # Errors

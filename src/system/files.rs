@@ -25,6 +25,22 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// The same without waiting for the disk: every process sees the old file or the new one, but after a
+/// crash of the machine it may be the old one again.
+///
+/// # Errors
+/// When any of the steps fails; the old file is then untouched.
+pub fn replace_for_now(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let directory = path.parent().context("a file without a directory")?;
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+        file.write_all(content)?;
+        file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+        file.persist(path).map(|_| ()).map_err(|error| error.error)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// The file's bytes; `None` when there is no such file.
 ///
 /// # Errors

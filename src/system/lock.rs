@@ -1,14 +1,15 @@
 //! Kernel locks (flock(2)): they end with the process that holds them, however it ends.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::sys::stat::Mode;
 
 /// A lock that is held until this value is dropped and every child that inherited it has ended.
 #[derive(Debug)]
@@ -35,16 +36,7 @@ impl Lock {
 /// # Errors
 /// When the file cannot be opened or the kernel refuses for another reason than "taken".
 pub fn try_exclusive(path: &Path) -> Result<Locking> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(nix::libc::O_NOFOLLOW)
-        .open(path)
-        .with_context(|| format!("cannot open the lock {}", path.display()))?;
-    lock_open_file(file, path)
+    wait_exclusive(path, Duration::ZERO)
 }
 
 /// The same for a directory that is there already: nothing is written.
@@ -53,7 +45,7 @@ pub fn try_exclusive(path: &Path) -> Result<Locking> {
 /// As for [`try_exclusive`].
 pub fn try_directory(path: &Path) -> Result<Locking> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    lock_open_file(file, path)
+    lock_open_file(file, path, Duration::ZERO)
 }
 
 /// Tries again until the lock is free or `patience` is over.
@@ -61,22 +53,29 @@ pub fn try_directory(path: &Path) -> Result<Locking> {
 /// # Errors
 /// As for [`try_exclusive`].
 pub fn wait_exclusive(path: &Path, patience: Duration) -> Result<Locking> {
-    let deadline = Instant::now() + patience;
-    loop {
-        let outcome = try_exclusive(path)?;
-        if matches!(outcome, Locking::Held(_)) || Instant::now() >= deadline {
-            return Ok(outcome);
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
+    // Open for reading alone: a program that inherits the lock cannot write anything through it.
+    let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = open(path, flags, Mode::from_bits_truncate(0o600))
+        .with_context(|| format!("cannot open the lock {}", path.display()))?;
+    lock_open_file(file.into(), path, patience)
 }
 
-fn lock_open_file(file: File, path: &Path) -> Result<Locking> {
+/// The pauses grow, and who holds the lock is asked for only once: /proc/locks is dear to the kernel.
+fn lock_open_file(mut file: File, path: &Path, patience: Duration) -> Result<Locking> {
     let inode = file.metadata().with_context(|| format!("cannot stat {}", path.display()))?.ino();
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Locking::Held(Lock(lock))),
-        Err((_, Errno::EWOULDBLOCK)) => Ok(Locking::TakenBy(holder(inode))),
-        Err((_, errno)) => Err(errno).with_context(|| format!("cannot lock {}", path.display())),
+    let deadline = Instant::now() + patience;
+    let mut pause = Duration::from_millis(10);
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(Locking::Held(Lock(lock))),
+            Err((file, Errno::EWOULDBLOCK)) => file,
+            Err((_, errno)) => return Err(errno).with_context(|| format!("cannot lock {}", path.display())),
+        };
+        if Instant::now() >= deadline {
+            return Ok(Locking::TakenBy(holder(inode)));
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(500));
     }
 }
 

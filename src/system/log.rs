@@ -45,9 +45,16 @@ impl Log {
 
     fn write(&self, priority: u8, line: &str) {
         let (program, pid) = (self.program, std::process::id());
-        if let Some(socket) = &self.socket {
-            let _ = socket.send(format!("<{priority}>{program}[{pid}]: {line}").as_bytes());
-        } else if let Ok(mut file) = files::append(&self.file, 0o600) {
+        let packet = format!("<{priority}>{program}[{pid}]: {line}");
+        let sent = self.socket.as_ref().is_some_and(|socket| {
+            socket.send(packet.as_bytes()).is_ok()
+                // Started anew meanwhile, it has another socket.
+                || connect().is_some_and(|again| again.send(packet.as_bytes()).is_ok())
+        });
+        if sent {
+            return;
+        }
+        if let Ok(mut file) = files::append(&self.file, 0o600) {
             let now = clock::now().strftime("%Y-%m-%dT%H:%M:%SZ");
             let _ = file.write_all(format!("{now} {program}[{pid}]: {line}\n").as_bytes());
         }
@@ -57,6 +64,8 @@ impl Log {
 fn connect() -> Option<UnixDatagram> {
     let socket = UnixDatagram::unbound().ok()?;
     socket.connect("/dev/log").ok()?;
+    // A syslogd that hangs must not hang every gate.
+    socket.set_nonblocking(true).ok()?;
     Some(socket)
 }
 

@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 /// How long rsync may tidy up when its client is gone, and again after it was asked to end.
@@ -83,8 +84,10 @@ impl Watch {
         let mut activity = Activity::begin(child.id());
         let step = (patience / 20).clamp(Duration::from_millis(250), Duration::from_secs(60));
         loop {
-            if let Some(status) = child.try_wait().context("cannot wait for rsync")? {
-                end_group(child.id(), Signal::SIGKILL); // whatever it left behind
+            if has_ended(child.id())? {
+                // Whatever it left behind, while its number cannot yet be anybody else's.
+                end_group(child.id(), Signal::SIGKILL);
+                let status = child.wait().context("cannot wait for rsync")?;
                 let (read, written) = own_traffic();
                 return Ok(Ended {
                     status,
@@ -152,6 +155,14 @@ impl Watch {
         }
         Ok(told)
     }
+}
+
+/// Whether the child has ended; it is not reaped (waitid(2), WNOWAIT).
+fn has_ended(pid: u32) -> Result<bool> {
+    let pid = Pid::from_raw(i32::try_from(pid).context("a process number out of range")?);
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let state = waitid(Id::Pid(pid), flags).context("cannot wait for rsync")?;
+    Ok(state != WaitStatus::StillAlive)
 }
 
 fn watched(descriptor: BorrowedFd<'_>, events: PollFlags) -> PollFd<'_> {

@@ -7,12 +7,14 @@
 
 mod report;
 
-use anyhow::{Result, bail};
+use std::io;
+
+use anyhow::{Error, Result, bail};
 
 use super::server::{Place, Server};
 use crate::model::{ByteSize, ClientName, Failure, SnapshotName, Status};
 pub use crate::policy::importance::Order;
-use crate::policy::prune::PrunePlan;
+use crate::policy::prune::{PrunePlan, Step};
 use crate::policy::room::Room;
 use crate::system::lock::{self, Locking};
 use crate::system::{clock, console};
@@ -65,8 +67,9 @@ pub fn run(options: &Options) -> Result<Status> {
     let Locking::Held(_lock) = lock else {
         bail!(Failure::busy("another byteback-prune is at work"));
     };
-    finish_discards(&server)?;
-    make_room(&server, options)
+    let unfinished = finish_discards(&server)?;
+    server.store.volume().finish_waiting()?;
+    make_room(&server, options, unfinished)
 }
 
 /// What would go, in order. How many of them it takes is known only when their room is back.
@@ -85,31 +88,41 @@ fn is_enough_to_begin_with(room: &Room, options: &Options) -> bool {
     room.percent_free() >= f64::from(mark)
 }
 
-/// Carries on where a pruner was killed.
-fn finish_discards(server: &Server) -> Result<()> {
+/// Carries on where a pruner was killed. What cannot be finished is told and keeps nobody else's room.
+fn finish_discards(server: &Server) -> Result<usize> {
     let volume = server.store.volume();
+    let mut failed = 0;
     for client in volume.clients()? {
-        let finished = volume.finish_discards(&client)?;
-        if finished > 0 {
-            server.log.info(format_args!("pruned client={client} unfinished={finished}"));
+        match volume.finish_discards(&client) {
+            Ok(0) => {}
+            Ok(finished) => server.log.info(format_args!("pruned client={client} unfinished={finished}")),
+            Err(error) => {
+                failed += 1;
+                complain(server, &format!("{error:#}"));
+            }
         }
     }
-    Ok(())
+    Ok(failed)
 }
 
-fn make_room(server: &Server, options: &Options) -> Result<Status> {
-    let volume = server.store.volume();
-    let before = volume.room()?;
+/// One line of trouble that does not end the run.
+fn complain(server: &Server, trouble: &str) {
+    server.log.warning(format_args!("failed {trouble}"));
+    console::say(format_args!("byteback-prune: {trouble}"));
+}
+
+fn make_room(server: &Server, options: &Options, unfinished: usize) -> Result<Status> {
+    let before = server.store.volume().room()?;
     if is_enough_to_begin_with(&before, options) {
         if options.verbose || options.json {
             report::nothing_to_do(&before, options)?;
         }
-        return Ok(Status::Done);
+        return Ok(if unfinished == 0 { Status::Done } else { Status::Failed });
     }
-    volume.check_discard()?;
+    server.store.volume().check_discard()?;
     let plan = plan(server, options.order)?;
     let mut report = Report::new(before, options);
-    let mut room = before;
+    let (mut room, mut failed) = (before, unfinished);
     for step in plan.deletions() {
         if room.percent_free() >= f64::from(options.maxpercent) {
             break;
@@ -118,34 +131,50 @@ fn make_room(server: &Server, options: &Options) -> Result<Status> {
             report.print()?;
             bail!(Failure::failed(advice));
         }
-        volume.discard(&step.client, &step.snapshot)?;
-        let after = volume.room()?;
-        let back = after.data_avail().saturating_sub(room.data_avail());
-        server.log.info(format_args!(
-            "pruned client={} snapshot={} reason={} room={back} free={:.1}%",
-            step.client,
-            step.snapshot,
-            step.verdict,
-            after.percent_free()
-        ));
-        if options.verbose {
-            console::say(format_args!(
-                "{}/{} deleted ({}): {} back, {:.1} % free",
-                step.client,
-                step.snapshot,
-                step.verdict,
-                ByteSize(back),
-                after.percent_free()
-            ));
+        match delete(server, step, &room, options) {
+            Ok((after, back)) => {
+                report.deleted(step, back);
+                room = after;
+            }
+            // Somebody reads it: the next one would not bring this one's room back.
+            Err(error) if is_awaited(&error) => {
+                report.print()?;
+                return Err(error);
+            }
+            Err(error) => {
+                failed += 1;
+                complain(server, &format!("{error:#}"));
+            }
         }
-        report.deleted(step, back);
-        room = after;
     }
     report.print()?;
     if room.percent_free() < f64::from(options.maxpercent) {
         bail!(Failure::failed(report::only_protected_left(&plan, &room, options)));
     }
-    Ok(Status::Done)
+    Ok(if failed == 0 { Status::Done } else { Status::Failed })
+}
+
+/// Discards one snapshot; tells the room that there is then, and how many bytes of data came back.
+fn delete(server: &Server, step: &Step, room: &Room, options: &Options) -> Result<(Room, u64)> {
+    let volume = server.store.volume();
+    volume.discard(&step.client, &step.snapshot)?;
+    let after = volume.room()?;
+    let back = after.data_avail().saturating_sub(room.data_avail());
+    let (Step { client, snapshot, verdict }, free) = (step, after.percent_free());
+    server.log.info(format_args!(
+        "pruned client={client} snapshot={snapshot} reason={verdict} room={back} free={free:.1}%"
+    ));
+    if options.verbose {
+        let back = ByteSize(back);
+        console::say(format_args!("{client}/{snapshot} deleted ({verdict}): {back} back, {free:.1} % free"));
+    }
+    Ok((after, back))
+}
+
+/// Whether it is gone from every listing and only its space is not back yet.
+fn is_awaited(error: &Error) -> bool {
+    let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    kinds.into_iter().any(|kind| kind == io::ErrorKind::TimedOut)
 }
 
 /// Deleting would throw history away without giving data any room.

@@ -32,7 +32,8 @@ impl Command {
         if config.is_off(Layer::FakeSuper) {
             argv.retain(|word| word != "--fake-super");
         }
-        let patience = Duration::from_secs(rsync.timeout().unwrap_or(default_timeout).max(1));
+        // The client may ask to be given up sooner, never later.
+        let patience = Duration::from_secs(rsync.timeout().unwrap_or(default_timeout).min(default_timeout));
         Self { argv, patience, changes_tree: !rsync.changes_nothing() }
     }
 

@@ -4,7 +4,6 @@ use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result};
-use nix::unistd::alarm;
 
 use super::visit::ListJob;
 use crate::model::{Entry, Status};
@@ -12,8 +11,8 @@ use crate::protocol::listing;
 use crate::store::search;
 use crate::system::confine::{Cage, Layers, Plan, Reach, Reachable, Start};
 
-/// Prints what matches within `patience` seconds: JSON lines as they are found, or the former program's table.
-pub(super) fn print(job: &ListJob, home: &OwnedFd, patience: u32) -> Result<Status> {
+/// Prints what matches: JSON lines as they are found, or the former program's table.
+pub(super) fn print(job: &ListJob, home: &OwnedFd) -> Result<Status> {
     let trees: Vec<_> = job
         .trees
         .iter()
@@ -22,7 +21,6 @@ pub(super) fn print(job: &ListJob, home: &OwnedFd, patience: u32) -> Result<Stat
     let start = Start::AboveTrees(home);
     let mut cage = Cage::build(&Plan { trees: &trees, program: None, start, layers: Layers::ALL })?;
     cage.enter().context("cannot confine the search")?;
-    alarm::set(patience); // a client that does not read is not waited for
     if job.json { print_json(job) } else { print_table(job) }
 }
 

@@ -75,7 +75,7 @@ pub fn run(options: &Options) -> Result<Ending> {
     match visit.admit(&request) {
         Ok(job) => {
             visit.log_accept(request.name());
-            carry_out(&visit, job)
+            carry_out(&visit, job).inspect_err(|error| visit.log_failure(request.name(), error))
         }
         Err(error) => answer_or_fail(&visit, &request, visit.refuse(request.name(), &error)),
     }
@@ -126,8 +126,8 @@ fn carry_out(visit: &Visit, job: Job) -> Result<Ending> {
         Job::Complete(manner) => Ok(complete(visit, manner)),
         Job::List(job) => {
             let home = visit.server.store.volume().home(&visit.grant.client)?;
-            let patience = u32::try_from(visit.server.config.io_timeout.as_secs()).unwrap_or(u32::MAX);
-            list::print(&job, &home, patience).map(Ending::Own)
+            visit.bound_own_work()?;
+            list::print(&job, &home).map(Ending::Own)
         }
         Job::Push(job) => transfer::push(visit, job),
         Job::Pull(job) => transfer::pull(visit, &job),

@@ -27,12 +27,15 @@ pub(super) fn push(visit: &Visit, job: PushJob) -> Result<Ending> {
     let state = visit.server.store.client_state(&visit.grant.client)?;
     let trees = [Reachable { directory: &job.current.directory, reach: Reach::Write }];
     let mut record = Push::begin(clock::now(), visit.peer.clone(), visit.key.clone());
-    let mut watch = Watch::begin()?;
-    let mut child = start(visit, &job.command, &trees, Start::InTree, job.lock.as_ref())?;
     // A dry run leaves the tree as it was, so what the last real push left behind stays true.
     let remember =
         |record: &Push| if job.command.changes_tree { state.remember_push(record) } else { Ok(()) };
-    // Written when rsync runs already: its first work is to wait for the client, ours is to be quick.
+    // Before rsync can change anything the tree counts as unfinished, whatever becomes of this process.
+    if job.command.changes_tree {
+        state.announce_push(&record)?;
+    }
+    let mut watch = Watch::begin()?;
+    let mut child = start(visit, &job.command, &trees, Start::InTree, job.lock.as_ref())?;
     remember(&record)?;
     let end = watch.until_end(&mut child, job.command.patience)?;
     record.ended = Some(clock::now());
@@ -52,7 +55,7 @@ pub(super) fn pull(visit: &Visit, job: &PullJob) -> Result<Ending> {
         .map(|(_, open)| Reachable { directory: &open.directory, reach: Reach::Read })
         .collect();
     let mut watch = Watch::begin()?;
-    let mut child = start(visit, &job.command, &trees, Start::AboveTrees(&home), Some(&job.place))?;
+    let mut child = start(visit, &job.command, &trees, Start::AboveTrees(&home), None)?;
     let end = watch.until_end(&mut child, job.command.patience)?;
     Ok(ending(visit, "pull", &end))
 }

@@ -3,7 +3,9 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Context, Error, Result, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::alarm;
 
 use super::command::Command;
 use crate::journey::server::Server;
@@ -22,6 +24,9 @@ use crate::system::lock::{Lock, Locking};
 /// How long a new push waits for the last one of the same client to end: its rsync may need a moment
 /// to notice that the connection is gone.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Most files that a search of the former program's restore may name.
+const MOST_SOURCES: usize = 10_000;
 
 /// One connection of one client.
 pub(super) struct Visit {
@@ -47,6 +52,8 @@ pub(super) struct ListJob {
     pub(super) query: FindQuery,
     pub(super) json: bool,
     pub(super) trees: Vec<(Tree, OpenTree)>,
+    /// One of the client's places.
+    pub(super) _place: Lock,
 }
 
 /// rsync writes `current`; nobody else of this client does meanwhile.
@@ -61,8 +68,9 @@ pub(super) struct PushJob {
 pub(super) struct PullJob {
     pub(super) command: Command,
     pub(super) trees: Vec<(Tree, OpenTree)>,
-    /// One of the places that all restores share.
-    pub(super) place: Lock,
+    /// One of the client's places for restores, and one of those that all clients share. rsync does not
+    /// inherit them: it ends with this process.
+    pub(super) _places: [Lock; 2],
 }
 
 impl Visit {
@@ -86,8 +94,9 @@ impl Visit {
             }
             Request::Complete(manner) => Job::Complete(*manner),
             Request::List(list) => {
+                let place = self.take_own_place()?;
                 let trees = self.trees_of(&list.query)?;
-                Job::List(ListJob { query: list.query.clone(), json: list.json, trees })
+                Job::List(ListJob { query: list.query.clone(), json: list.json, trees, _place: place })
             }
             Request::Push(rsync) => self.admit_push(rsync)?,
             Request::Pull(rsync) => Job::Pull(self.admit_pull(rsync)?),
@@ -124,7 +133,7 @@ impl Visit {
         let open = |tree: &Tree| Ok((tree.clone(), self.open_for_reading(tree)?));
         let trees = names.into_iter().map(open).collect::<Result<_>>()?;
         let command = self.command_for(rsync);
-        Ok(PullJob { command, trees, place: self.take_restore_place()? })
+        Ok(PullJob { command, trees, _places: [self.take_own_place()?, self.take_restore_place()?] })
     }
 
     /// A test's request that the grammar would not let through.
@@ -136,7 +145,8 @@ impl Visit {
         }
         let open = |tree: Tree| Ok((tree.clone(), self.open_for_reading(&tree)?));
         let job = open(Tree::Current).and_then(|current| {
-            Ok(Job::Pull(PullJob { command, trees: vec![current], place: self.take_restore_place()? }))
+            let places = [self.take_own_place()?, self.take_restore_place()?];
+            Ok(Job::Pull(PullJob { command, trees: vec![current], _places: places }))
         });
         Some(job)
     }
@@ -157,6 +167,7 @@ impl Visit {
 
     /// The trees that a query looks through, newest first.
     fn trees_of(&self, query: &FindQuery) -> Result<Vec<(Tree, OpenTree)>> {
+        raise_open_files()?;
         if let Some(tree) = &query.tree {
             return Ok(vec![(tree.clone(), self.open_for_reading(tree)?)]);
         }
@@ -185,15 +196,33 @@ impl Visit {
                 "all versions cannot have one name in a restore; list them with --all and restore one --snapshot"
             ));
         }
+        let _place = self.take_own_place()?;
+        let trees = self.trees_of(query)?;
+        self.bound_own_work()?;
         let mut sources = Vec::new();
-        search::run(query, &self.trees_of(query)?, &mut |entry| {
+        search::run(query, &trees, &mut |entry| {
+            if sources.len() == MOST_SOURCES {
+                bail!(Failure::refused("too many files match; name a directory above them instead"));
+            }
             sources.push(Source::named(entry.tree, &entry.path));
             Ok(())
         })?;
+        alarm::cancel();
         if sources.is_empty() {
             bail!(Failure::refused("no file matches"));
         }
         Ok(sources)
+    }
+
+    /// A client has a quarter of all places for its restores and searches, so that it leaves some to others.
+    fn take_own_place(&self) -> Result<Lock> {
+        let most = (self.server.config.max_restores / 4).max(1);
+        match self.server.store.client_state(&self.grant.client)?.lock_place(most)? {
+            Some(place) => Ok(place),
+            None => bail!(Failure::busy(format!(
+                "{most} restores or searches of this client are at work; try again later"
+            ))),
+        }
     }
 
     /// Each restore holds one of `max_restores` locks.
@@ -205,6 +234,17 @@ impl Visit {
                 bail!(Failure::busy(format!("{most} restores are at work on this server; try again later")))
             }
         }
+    }
+
+    /// What this process itself does for a client is bounded as rsync is: in memory, and in time, since a
+    /// search may find nothing for hours and never notice that its client has gone.
+    pub(super) fn bound_own_work(&self) -> Result<()> {
+        let config = &self.server.config;
+        let (_, hard) = getrlimit(Resource::RLIMIT_DATA).context("cannot ask for a limit")?;
+        setrlimit(Resource::RLIMIT_DATA, config.max_memory.0.min(hard), hard)
+            .context("cannot set a limit")?;
+        alarm::set(u32::try_from(config.io_timeout.as_secs()).unwrap_or(u32::MAX));
+        Ok(())
     }
 
     fn lock_writer(&self, patience: Duration) -> Result<Lock> {
@@ -238,7 +278,11 @@ impl Visit {
         if !self.fold(true) {
             self.server.log.warning(self.verdict("refuse", request, &reason));
         }
-        let word = if status == Status::Busy { "busy" } else { "refused" };
+        let word = match status {
+            Status::Busy => "busy",
+            Status::Refused => "refused",
+            Status::Done | Status::Failed | Status::Misuse => "failed",
+        };
         let message = format!("{word}: {reason}");
         Failure { status, message }.into()
     }
@@ -261,9 +305,20 @@ impl Visit {
         folded.now
     }
 
+    /// What was accepted and then failed on this server's side.
+    pub(super) fn log_failure(&self, request: &str, error: &Error) {
+        self.server.log.warning(self.verdict("failed", request, &format!("{error:#}")));
+    }
+
     fn verdict(&self, verdict: &str, request: &str, reason: &str) -> impl Display {
         let peer = self.peer.as_deref().unwrap_or("-");
         let reason = escaped(reason.as_bytes());
         format!("{verdict} client={} peer={peer} request={request} reason={reason}", self.grant.client)
     }
+}
+
+/// All snapshots are held open at once, and a client may have more than the usual 1024 descriptors.
+fn raise_open_files() -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot ask for a limit")?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise a limit")
 }

@@ -10,11 +10,12 @@ mod drop_in;
 mod file_system;
 mod hands;
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use nix::libc;
 
 use super::admin::check;
 use super::server::{self, Place};
@@ -117,11 +118,7 @@ fn say_what_comes_next(store: &Path, account: &Account) {
     console::print(
         "The server is ready. Each client logs in once with a key of yours to be enrolled; let it in with:",
     );
-    console::print(format_args!(
-        "  install -o {0} -g {0} -m 600 YOUR_KEY.pub {1}",
-        account.name,
-        keys.display()
-    ));
+    console::print(format_args!("  cat YOUR_KEY.pub >> {}", keys.display()));
     console::print("and on each client, as root, type:");
     console::print(format_args!(
         "  byteback-setup-client --destination {}@{}: --admin-key YOUR_KEY",
@@ -167,16 +164,27 @@ fn own(hands: &Hands, path: &Path, account: &Account, mode: u32) -> Result<()> {
     }
     if (found.uid(), found.gid()) != (uid, gid) {
         hands.act(format_args!("give {} to {}", path.display(), account.name), || {
-            chown(path, Some(uid), Some(gid)).with_context(|| format!("cannot chown {}", path.display()))
+            let opened = open_directory(path)?;
+            fchown(&opened, Some(uid), Some(gid)).with_context(|| format!("cannot chown {}", path.display()))
         })?;
     }
     if found.mode() & 0o7777 != mode {
         hands.act(format_args!("give {} the mode {mode:o}", path.display()), || {
-            fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            open_directory(path)?
+                .set_permissions(fs::Permissions::from_mode(mode))
                 .with_context(|| format!("cannot chmod {}", path.display()))
         })?;
     }
     Ok(())
+}
+
+/// The store's user may put a link where a directory was; what is changed here is what was opened.
+fn open_directory(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
+        .open(path)
+        .with_context(|| format!("cannot open {}", path.display()))
 }
 
 /// An empty key file with the right owner and mode, so that `cat >>` is all that an administrator needs.
@@ -185,8 +193,8 @@ fn make_key_file(hands: &Hands, path: &Path, account: &Account) -> Result<()> {
         return Ok(());
     }
     let make = || -> std::io::Result<()> {
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        chown(path, Some(account.uid.as_raw()), Some(account.gid.as_raw()))
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        fchown(&file, Some(account.uid.as_raw()), Some(account.gid.as_raw()))
     };
     hands.act(format_args!("make {}", path.display()), || {
         make().with_context(|| format!("cannot make {}", path.display()))

@@ -2,7 +2,8 @@
 //! for system calls that Landlock does not see, and a bare process around both.
 //!
 //! It is built by the gate and entered by its child between fork and exec. What a kernel does not
-//! offer is reported, never silently left out: [`Cage::build`] says what it got.
+//! offer [`Cage::missing`] and [`Cage::has_cell`] say. A namespace that is offered and fails all the
+//! same is one layer less; only [`trial`] finds that out, for byteback-admin check.
 
 mod landlock_rules;
 mod namespace;
@@ -113,7 +114,11 @@ impl Cage {
         };
         let start = start.try_clone().context("cannot keep the tree open")?;
         let cell = match plan.program {
-            Some(program) if plan.layers.namespace && namespace::is_offered() => {
+            Some(program)
+                if plan.layers.namespace
+                    && namespace::is_offered()
+                    && namespace::can_show(program, &start) =>
+            {
                 Some(cell(plan, program, &start)?)
             }
             _ => None,

@@ -51,10 +51,15 @@ pub(super) fn is_offered() -> bool {
         && Path::new("/proc/self/ns/user").exists()
 }
 
+/// Whether neither the program nor the trees lie where the new root is put together.
+pub(super) fn can_show(program: &Path, start: &OwnedFd) -> bool {
+    !program.starts_with(WORKSHOP) && path_of(start).is_ok_and(|path| !path.starts_with(WORKSHOP))
+}
+
 impl Cell {
     /// Moves this process in; the working directory has the same path as before.
-    /// `false` when the kernel does not let us, and all is as before but for rights in a namespace that
-    /// holds nothing.
+    /// `false` when the kernel does not let us: the old root is still there then, seen through mounts of
+    /// our own, some of which may be the unfinished new root's.
     ///
     /// # Errors
     /// When the old root is gone and the new one cannot be finished: the process must not go on.
