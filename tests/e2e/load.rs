@@ -53,7 +53,8 @@ fn fifty_clients_are_served_among_a_hundred_and_fifty_that_are_up_to_no_good() {
     }
     let took = began.elapsed();
     eprintln!(
-        "load: 200 connections opened in {:.1} s, {at_once} server processes then; the 50 good ones had all ended after {:.1} s",
+        "load: 200 connections opened in {:.1} s, {at_once} server processes then; \
+         the 50 good ones had all ended after {:.1} s",
         all_open.as_secs_f32(),
         took.as_secs_f32()
     );
@@ -76,8 +77,7 @@ fn fifty_clients_are_served_among_a_hundred_and_fifty_that_are_up_to_no_good() {
     let state = names_below(&world.store.join(".byteback"));
     let known = |name: &String| {
         let name = name.rsplit('/').next().unwrap();
-        ["clients", "restores", "lock", "push.json", "log", "thief"].contains(&name)
-            || name.ends_with(".lock")
+        ["clients", "restores", "lock", "push.json", "log", "thief", "keys.lock"].contains(&name)
             || name.starts_with("good")
             || name.parse::<u32>().is_ok()
     };
@@ -274,7 +274,9 @@ fn a_client_that_falls_silent_in_the_middle_is_stopped_and_told_why() {
 fn stop_all_but_ssh(running: &Running) -> Vec<Pid> {
     let below = running.descendants().into_iter().filter(|(_, name)| name != "ssh").map(|(pid, _)| pid);
     let all: Vec<Pid> = below.chain([running.pid()]).collect();
-    all.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
+    for pid in &all {
+        kill(*pid, Signal::SIGSTOP).unwrap();
+    }
     all
 }
 

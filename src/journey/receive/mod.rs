@@ -165,6 +165,7 @@ fn answer_or_fail(visit: &Visit, request: &Request, failure: anyhow::Error) -> R
     Ok(tell(&visit.answer(outcome, &format!("{failure:#}")), manner))
 }
 
+/// A ping that went well is answered with silence, as it always was, `--verbose` or not.
 fn tell(answer: &Answer, manner: Manner) -> Ending {
     let status = match answer.outcome {
         Outcome::Ok | Outcome::Snapshot => Status::Done,
@@ -177,7 +178,7 @@ fn tell(answer: &Answer, manner: Manner) -> Ending {
         console::print(answer.to_json());
     } else if status != Status::Done {
         console::say(format_args!("{PROGRAM}: {}", answer.message));
-    } else if answer.outcome != Outcome::Ok || manner.verbose {
+    } else if answer.outcome != Outcome::Ok {
         console::print(&answer.message);
     }
     Ending::Own(status)

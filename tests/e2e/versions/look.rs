@@ -96,7 +96,9 @@ pub fn same(what: &str, one: &Tree, other: &Tree) -> Result<(), String> {
     let names = one.keys().chain(other.keys()).filter(|name| one.get(*name) != other.get(*name));
     let different: Vec<String> = names
         .take(5)
-        .map(|name| format!("\n    {name:?}\n      {:?}\n      {:?}", one.get(name), other.get(name)))
+        .map(|name| {
+            format!("\n    {}\n      {:?}\n      {:?}", name.display(), one.get(name), other.get(name))
+        })
         .collect();
     if different.is_empty() { Ok(()) } else { Err(format!("{what} differs:{}", different.concat())) }
 }

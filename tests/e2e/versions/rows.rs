@@ -24,6 +24,8 @@ pub struct Row {
     /// What is named instead of the whole tree.
     pub sources: &'static [&'static str],
     pub status: i32,
+    /// rsync 3.2.7 as Debian has it now fails on the server's side, with or without byteback.
+    pub broken_in_327: bool,
     /// Times that the words themselves leave to chance.
     pub any_times: bool,
 }
@@ -32,7 +34,15 @@ pub struct Row {
 pub const WHOLE: &str = "-aHAX --numeric-ids --delete";
 
 const fn equal(way: Way, words: &'static str) -> Row {
-    Row { way, promise: Promise::Equal, words, sources: &[""], status: 0, any_times: false }
+    Row {
+        way,
+        promise: Promise::Equal,
+        words,
+        sources: &[""],
+        status: 0,
+        broken_in_327: false,
+        any_times: false,
+    }
 }
 
 const fn unconfined(way: Way, words: &'static str) -> Row {
@@ -47,6 +57,11 @@ impl Row {
 
     const fn status(mut self, status: i32) -> Self {
         self.status = status;
+        self
+    }
+
+    const fn broken_in_327(mut self) -> Self {
+        self.broken_in_327 = true;
         self
     }
 
@@ -141,7 +156,7 @@ pub static ROWS: &[Row] = &[
     equal(Push, "--modify-window=-1"),
     equal(Push, "--fsync"),
     equal(Push, "--mkpath"),
-    equal(Push, "--no-whole-file"),
+    equal(Push, "--inplace -M--no-W"),
     unconfined(Both, "-aHAX"),
     unconfined(Both, "-aHAXR").any_times(),
     unconfined(Both, "-aHAXR --no-implied-dirs").of(&["links/", "acl/with-default/"]).any_times(),
@@ -154,7 +169,8 @@ pub static ROWS: &[Row] = &[
     unconfined(Both, "-aHAX --no-devices"),
     unconfined(Both, "-aHAX --no-specials"),
     unconfined(Both, "-aHAX --no-D"),
-    unconfined(Both, "-dlptgoDHAX --no-r"),
+    unconfined(Push, "-dlptgoDHAX --no-r --delete"),
+    unconfined(Pull, "-dlptgoDHAX -M--no-r"),
     unconfined(Both, "-aHAX --min-size=1k"),
     unconfined(Both, "-aHAX --max-size=10k"),
     unconfined(Both, "-aHAX --size-only"),
@@ -164,7 +180,7 @@ pub static ROWS: &[Row] = &[
     unconfined(Both, "-aHAXn --delete -i"),
     unconfined(Both, "-a --list-only"),
     unconfined(Push, "-aHAX --delete --max-delete=0").status(MAX_DELETE),
-    unconfined(Push, "-aHAXR --delete-missing-args").of(&["times/", "nothing-of-that-name"]),
+    unconfined(Push, "-aHAXR --delete-missing-args").broken_in_327().of(&["times/", "nothing-of-that-name"]),
     unconfined(Push, "-aHAX --existing"),
     unconfined(Push, "-aHAX --ignore-existing"),
     unconfined(Push, "-aHAXm --delete"),
