@@ -33,9 +33,10 @@ demo:
 test:
 	$(ROOT)
 	@tests/install-tools
-	$(CARGO) test --locked --lib --bins --test cli --test gate --test layers -- $(ONLY)
+	$(CARGO) test --locked --lib --test cli --test gate --test layers -- $(ONLY)
 	$(CARGO) test --locked --doc -- $(ONLY)
 	tests/sandbox-check
+	@tests/rsync-versions target/rsync
 	$(CARGO) test --locked $(SANDBOXED) --test e2e -- --test-threads=2 $(ONLY)
 
 fuzz: tools
@@ -44,6 +45,7 @@ fuzz: tools
 soak:
 	$(ROOT)
 	@tests/install-tools
+	@tests/rsync-versions target/rsync
 	PROPTEST_CASES=20000 $(CARGO) test --locked --release --lib -- $(ONLY)
 	$(CARGO) test --locked --release $(SANDBOXED) --test e2e -- --test-threads=2 --include-ignored $(ONLY)
 
@@ -64,5 +66,9 @@ install: build
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	for program in bin/*.rs; do \
 	  install -m 755 "target/release/$$(basename "$$program" .rs)" "$(DESTDIR)$(PREFIX)/bin/"; done
+	for program in bin/*.rs; do name=$$(basename "$$program" .rs); \
+	  for place in bash:bash-completion/completions/$$name zsh:zsh/site-functions/_$$name fish:fish/vendor_completions.d/$$name.fish; do \
+	    "target/release/$$name" --completion "$${place%%:*}" | \
+	      install -D -m 644 /dev/stdin "$(DESTDIR)$(PREFIX)/share/$${place#*:}"; done; done
 	for page in man/*.[1-8]; do \
 	  install -D -m 644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}"; done

@@ -10,6 +10,8 @@ use std::process::Output;
 use assert_cmd::Command;
 
 const LONGEST_HELP: usize = 60;
+/// Of byteback-admin.
+const SUB_COMMANDS: &[&str] = &["check"];
 const WIDEST_HELP: usize = 100;
 
 fn project() -> &'static Path {
@@ -106,10 +108,40 @@ fn every_option_stands_in_the_man_page() {
 }
 
 #[test]
+fn every_option_of_a_sub_command_stands_in_the_man_page_and_its_help_fits_a_screen() {
+    for sub_command in SUB_COMMANDS {
+        let output = run("byteback-admin", &[sub_command, "--help"]);
+        assert!(output.status.success(), "{sub_command} --help: {}", output.status);
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(help.lines().count() <= LONGEST_HELP, "{sub_command} --help is too long");
+        assert!(help.lines().all(|line| line.chars().count() <= WIDEST_HELP), "{help}");
+        let page = man_page("byteback-admin").unwrap();
+        let missing: Vec<_> = long_options(&help).difference(&long_options(&page)).cloned().collect();
+        assert!(missing.is_empty(), "man/byteback-admin.8 does not tell of {missing:?}");
+    }
+}
+
+#[test]
 fn options_are_found_in_help_and_in_roff() {
     let help = "  -x, --exclude <PATH>  as in --excludes=FILE, not well-known or a -- alone";
     let roff = ".BR \\-x \", \" \\-\\-exclude = \\fIPATH\\fR\n.B \\-\\-excludes\\fR=x --io\\-timeout\n.It Fl n , Fl Fl dry-run Ar DIR";
     let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>();
     assert_eq!(long_options(help), set(&["--exclude", "--excludes"]));
     assert_eq!(long_options(roff), set(&["--dry-run", "--exclude", "--excludes", "--io-timeout"]));
+}
+
+#[test]
+fn every_program_completes_its_options_in_three_shells() {
+    for program in programs() {
+        for shell in ["bash", "zsh", "fish"] {
+            let output = run(&program, &["--completion", shell]);
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success() && text.contains(&program), "{program} {shell}");
+            assert!(
+                text.contains("store") || text.contains("config-dir") || text.contains("check"),
+                "{program} {shell}"
+            );
+        }
+        assert_eq!(run(&program, &["--completion", "tcsh"]).status.code(), Some(2), "{program}");
+    }
 }

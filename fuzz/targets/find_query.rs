@@ -12,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
     let end = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
     let (text, rest) = data.split_at(end);
     let names: Vec<&[u8]> =
-        rest.split(|byte| matches!(byte, 0 | b'/')).filter(|name| !name.is_empty()).take(32).collect();
+        rest.split(|byte| matches!(byte, 0 | b'/')).filter(|name| !name.is_empty()).take(8).collect();
     if !rest.is_empty() {
         assert!(Pattern::parse(data).is_err(), "a NUL got into a pattern");
     }

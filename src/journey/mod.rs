@@ -1,5 +1,6 @@
 //! Each story told in order, at one level of detail: values are parsed, decided on, then carried out.
 
+pub mod admin;
 pub mod backup;
 pub mod enrol;
 pub mod prune;

@@ -7,4 +7,5 @@ pub mod importance;
 pub mod prune;
 pub mod retry;
 pub mod room;
+pub mod soundness;
 pub mod sources;

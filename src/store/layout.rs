@@ -4,6 +4,8 @@
 //! STORE/.ssh/authorized_keys            who may come (keys.rs)
 //! STORE/.byteback/log                   verdicts, where no syslog listens
 //! STORE/.byteback/prune.lock            one pruner at a time
+//! STORE/.byteback/rsync.json            what the installed rsync can do (rsync_facts.rs)
+//! STORE/.byteback/noted.json, noted.lock  what was logged once (noted.rs)
 //! STORE/.byteback/keys.lock             one enrolment at a time
 //! STORE/.byteback/restores/N            one restore each, max_restores of them
 //! STORE/.byteback/clients/NAME/lock     one writer per client

@@ -6,7 +6,9 @@
 mod btrfs;
 pub mod keys;
 mod layout;
+pub mod noted;
 pub mod refusals;
+pub mod rsync_facts;
 pub mod search;
 mod volume;
 

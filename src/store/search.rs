@@ -20,10 +20,11 @@ use nix::sys::stat::{FileStat, fstat, fstatat};
 use super::volume::OpenTree;
 use crate::model::{Entry, Kind, Tree};
 use crate::protocol::fake_super::{self, Stat};
-use crate::protocol::find_query::{Component, FindQuery};
+use crate::protocol::find_query::{FindQuery, Walk};
 
-/// Deeper trees than this are not searched; Linux allows no path component beyond 4096 / 2.
-const DEPTH: usize = 2048;
+/// What lies deeper than this many bytes of path is not searched: each level holds a directory open, and
+/// no program could name a file there (PATH_MAX).
+const LONGEST_PATH: usize = 4096;
 /// A symbolic link's target is a file's content in a fake-super tree; more than PATH_MAX is none.
 const LONGEST_TARGET: usize = 4096;
 
@@ -39,121 +40,65 @@ pub type Sink<'a> = dyn FnMut(Entry) -> Result<()> + 'a;
 pub fn run(query: &FindQuery, trees: &[(Tree, OpenTree)], sink: &mut Sink<'_>) -> Result<()> {
     let mut told = HashSet::new();
     for (tree, open) in trees {
-        let mut in_this_tree = HashSet::new();
-        let mut walk = Walk {
+        let mut search = Search {
             tree,
             found: &mut |entry: Entry| {
-                let once = in_this_tree.insert(entry.path.clone());
                 let version = match (query.verbose, query.all) {
                     (true, _) => None,
                     (false, true) => Some((entry.path.clone(), Some((entry.mtime, entry.size)))),
                     (false, false) => Some((entry.path.clone(), None)),
                 };
-                if once && version.is_none_or(|version| told.insert(version)) { sink(entry) } else { Ok(()) }
+                if version.is_none_or(|version| told.insert(version)) { sink(entry) } else { Ok(()) }
             },
         };
-        for pattern in &query.patterns {
-            for components in pattern.alternatives() {
-                if components.is_empty() {
-                    walk.root(&open.directory)?;
-                }
-                walk.enter(&open.directory, &mut Vec::new(), components, 0)?;
-            }
+        let walk = Walk::start(&query.patterns);
+        if walk.is_match() {
+            search.tell_root(&open.directory)?;
         }
+        search.enter(&open.directory, &mut Vec::new(), &walk)?;
     }
     Ok(())
 }
 
-struct Walk<'a> {
+struct Search<'a> {
     tree: &'a Tree,
     found: &'a mut dyn FnMut(Entry) -> Result<()>,
 }
 
-impl Walk<'_> {
+impl Search<'_> {
     /// The tree itself, which the pattern `/` means.
-    fn root(&mut self, directory: &OwnedFd) -> Result<()> {
+    fn tell_root(&mut self, directory: &OwnedFd) -> Result<()> {
         let at_rest = fstat(directory).context("cannot stat a tree's root")?;
         let place = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
         (self.found)(entry(self.tree.clone(), Vec::new(), &at_rest, recorded_stat(&place), &place))
     }
 
-    /// Matches what is left of the pattern below `directory`, which lies at `path`.
-    fn enter(
-        &mut self,
-        directory: &OwnedFd,
-        path: &mut Vec<u8>,
-        left: &[Component],
-        depth: usize,
-    ) -> Result<()> {
-        let Some((component, rest)) = left.split_first() else { return Ok(()) };
-        if depth > DEPTH {
-            return Ok(());
+    /// What can still match below `directory`, which lies at `path`: looked up where only certain names
+    /// can, scanned for otherwise.
+    fn enter(&mut self, directory: &OwnedFd, path: &mut Vec<u8>, walk: &Walk<'_>) -> Result<()> {
+        if let Some(names) = walk.only_names() {
+            return names.into_iter().try_for_each(|name| self.visit(directory, path, name, walk));
         }
-        match component {
-            Component::Literal(name) => self.visit(directory, path, name, rest, depth),
-            Component::Glob(glob) => {
-                for name in names(directory)?.iter().filter(|name| glob.matches(name.to_bytes())) {
-                    self.visit(directory, path, name.to_bytes(), rest, depth)?;
-                }
-                Ok(())
-            }
-            Component::AnyDepth => self.any_depth(directory, path, left, rest, depth),
-        }
+        names(directory)?.iter().try_for_each(|name| self.visit(directory, path, name.to_bytes(), walk))
     }
 
-    /// `**`: nothing, or one more directory and `**` again. As the last component it matches all below.
-    fn any_depth(
-        &mut self,
-        directory: &OwnedFd,
-        path: &mut Vec<u8>,
-        whole: &[Component],
-        rest: &[Component],
-        depth: usize,
-    ) -> Result<()> {
-        self.enter(directory, path, rest, depth)?;
-        for name in names(directory)? {
-            let name = name.to_bytes();
-            if name.starts_with(b".") {
-                continue;
-            }
-            if rest.is_empty() {
-                self.visit(directory, path, name, &[], depth)?;
-            }
-            self.descend(directory, path, name, whole, depth)?;
-        }
-        Ok(())
-    }
-
-    /// One name in `directory`: a match when nothing of the pattern is left, else a directory to enter.
-    fn visit(
-        &mut self,
-        directory: &OwnedFd,
-        path: &mut Vec<u8>,
-        name: &[u8],
-        rest: &[Component],
-        depth: usize,
-    ) -> Result<()> {
-        if !rest.is_empty() {
-            return self.descend(directory, path, name, rest, depth);
-        }
-        let Some(entry) = self.describe(directory, path, name)? else { return Ok(()) };
-        (self.found)(entry)
-    }
-
-    fn descend(
-        &mut self,
-        directory: &OwnedFd,
-        path: &mut Vec<u8>,
-        name: &[u8],
-        left: &[Component],
-        depth: usize,
-    ) -> Result<()> {
-        let Some(below) = open_below(directory, name)? else { return Ok(()) };
+    fn visit(&mut self, directory: &OwnedFd, path: &mut Vec<u8>, name: &[u8], walk: &Walk<'_>) -> Result<()> {
+        let walk = walk.enter(name);
         let length = path.len();
         push_name(path, name);
-        let outcome = self.enter(&below, path, left, depth + 1);
+        if walk.is_match()
+            && let Some(entry) = self.describe(directory, path, name)?
+        {
+            (self.found)(entry)?;
+        }
+        if !walk.is_over()
+            && path.len() <= LONGEST_PATH
+            && let Some(below) = open_below(directory, name)?
+        {
+            self.enter(&below, path, &walk)?;
+        }
         path.truncate(length);
-        outcome
+        Ok(())
     }
 
     fn describe(&self, directory: &OwnedFd, path: &[u8], name: &[u8]) -> Result<Option<Entry>> {
@@ -163,13 +108,11 @@ impl Walk<'_> {
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG) => return Ok(None),
             Err(errno) => return Err(errno).context("cannot stat a file in the store"),
         };
-        let mut full = path.to_vec();
-        push_name(&mut full, name);
         let place =
             PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(OsStr::from_bytes(name));
         let is_link = at_rest.st_mode & 0o170_000 == 0o120_000;
         let recorded = if is_link { None } else { recorded_stat(&place) };
-        Ok(Some(entry(self.tree.clone(), full, &at_rest, recorded, &place)))
+        Ok(Some(entry(self.tree.clone(), path.to_vec(), &at_rest, recorded, &place)))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Unix users: who this process is, and where the store's user lives.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nix::unistd::{Gid, Uid, User, initgroups, setgid, setuid};
+
+use super::files;
 
 /// A user of this machine.
 #[derive(Debug, Clone)]
@@ -48,6 +50,18 @@ pub fn by_uid(uid: u32) -> Result<Option<Account>> {
 /// When it has no entry in the user database.
 pub fn own() -> Result<Account> {
     by_uid(Uid::effective().as_raw())?.context("this process runs as a user without an entry in /etc/passwd")
+}
+
+/// The fields of a user's line in `/etc/passwd` or `/etc/shadow` (passwd(5), shadow(5)); `None` where
+/// there is no such file or line.
+///
+/// # Errors
+/// When the file is there and may not be read.
+pub fn fields(file: &str, name: &str) -> Result<Option<Vec<String>>> {
+    let text = files::read_optional(Path::new(file))?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
+    Ok(text.lines().map(fields).find(|fields| fields[0] == name))
 }
 
 /// Whether this process is root.

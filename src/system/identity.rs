@@ -20,6 +20,12 @@ fn fully_qualified() -> Option<String> {
     Some(name.trim().to_owned()).filter(|name| !name.is_empty() && name != "localhost")
 }
 
+/// The running kernel's release, as `uname -r` prints it (proc(5)).
+pub fn kernel_release() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    text.trim().to_owned()
+}
+
 /// Whether this process may set owners and make devices.
 pub fn is_root() -> bool {
     unistd::Uid::effective().is_root()

@@ -70,28 +70,33 @@ pub fn is_behind(device: &str, image: &Path) -> bool {
     image.canonicalize().is_ok_and(|image| Path::new(shown.trim_end_matches('\n')) == image)
 }
 
-/// Has fstab(5) mount it at every boot. A line that names the store already is left alone; says
-/// whether one was added.
+/// Whether fstab(5) mounts something on the store already.
 ///
 /// # Errors
-/// When the file cannot be read or written.
-pub fn mount_at_boot(fstab: &Path, image: &Path, store: &Path) -> Result<bool> {
-    let mut text = files::read_optional(fstab)?.unwrap_or_default();
+/// When the file cannot be read.
+pub fn is_mounted_at_boot(fstab: &Path, store: &Path) -> Result<bool> {
+    let text = files::read_optional(fstab)?.unwrap_or_default();
     let target = fstab_word(store)?;
     let mounts_store = |line: &[u8]| {
         let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         words.next().is_some_and(|word| !word.starts_with(b"#")) && words.next() == Some(target.as_bytes())
     };
-    if text.split(|b| *b == b'\n').any(mounts_store) {
-        return Ok(false);
-    }
+    Ok(text.split(|b| *b == b'\n').any(mounts_store))
+}
+
+/// Has fstab(5) mount it at every boot.
+///
+/// # Errors
+/// When the file cannot be read or written.
+pub fn mount_at_boot(fstab: &Path, image: &Path, store: &Path) -> Result<()> {
+    let mut text = files::read_optional(fstab)?.unwrap_or_default();
+    let target = fstab_word(store)?;
     if !text.is_empty() && !text.ends_with(b"\n") {
         text.push(b'\n');
     }
     let source = fstab_word(image)?;
     text.extend_from_slice(format!("{source} {target} btrfs loop,nofail,{OPTIONS} 0 0\n").as_bytes());
-    files::replace(fstab, &text, 0o644)?;
-    Ok(true)
+    files::replace(fstab, &text, 0o644)
 }
 
 /// A path as fstab(5) wants it: blanks as octal.
@@ -107,13 +112,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fstab_line_is_added_once_and_nothing_else_changes() {
+    fn the_fstab_line_is_added_and_found_again_and_nothing_else_changes() {
         let directory = tempfile::tempdir().unwrap();
         let fstab = directory.path().join("fstab");
         fs::write(&fstab, "# /srv/b is not mounted here\n/dev/sda1 / ext4 defaults 0 1").unwrap();
         let (image, store) = (Path::new("/var/my image"), Path::new("/srv/b"));
-        assert!(mount_at_boot(&fstab, image, store).unwrap());
-        assert!(!mount_at_boot(&fstab, image, store).unwrap());
+        assert!(!is_mounted_at_boot(&fstab, store).unwrap());
+        mount_at_boot(&fstab, image, store).unwrap();
+        assert!(is_mounted_at_boot(&fstab, store).unwrap());
         let text = fs::read_to_string(&fstab).unwrap();
         let added = format!("/var/my\\040image /srv/b btrfs loop,nofail,{OPTIONS} 0 0\n");
         assert_eq!(text, format!("# /srv/b is not mounted here\n/dev/sda1 / ext4 defaults 0 1\n{added}"));

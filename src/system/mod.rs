@@ -19,5 +19,6 @@ pub mod process;
 pub mod progress;
 pub mod signals;
 pub mod ssh;
+pub mod sshd;
 pub mod supervise;
 pub mod watch;

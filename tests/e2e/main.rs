@@ -7,11 +7,13 @@
 #![allow(clippy::print_stderr, reason = "a failed test shows the server's logs")]
 #![allow(unreachable_pub, reason = "a test program exports nothing; pub says what is for the other modules")]
 
+mod admin;
 mod attacks;
 mod client;
 mod compare;
 mod forger;
 mod former;
+mod load;
 mod matrix;
 mod prune;
 mod restore;
@@ -20,6 +22,7 @@ mod setup;
 mod soak;
 mod torture;
 mod trouble;
+mod versions;
 mod world;
 
 mod backup;

@@ -262,7 +262,8 @@ impl Drop for World {
     }
 }
 
-fn machine() -> MutexGuard<'static, ()> {
+/// Held while accounts, the mount table or sshd's files of the sandbox are changed.
+pub fn machine() -> MutexGuard<'static, ()> {
     MACHINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 

@@ -43,14 +43,15 @@ fn fill(
     width: usize,
     answer: impl Fn(usize, usize, &dyn Fn(usize, usize) -> bool) -> bool,
 ) -> bool {
-    let mut table = vec![vec![false; width + 2]; length + 3];
+    let row = width + 2;
+    let mut table = vec![false; (length + 3) * row];
     for at in (0..=length).rev() {
         for place in (0..=width).rev() {
-            let value = answer(at, place, &|at, place| table[at][place]);
-            table[at][place] = value;
+            let value = answer(at, place, &|at, place| table[at * row + place]);
+            table[at * row + place] = value;
         }
     }
-    table[0][0]
+    table[0]
 }
 
 /// The members of the set that starts here, and how long it is written; `None` where none is closed.

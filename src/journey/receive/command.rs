@@ -1,10 +1,13 @@
 //! The rsync command of an admitted transfer: printed from the parsed request, decided here once.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::model::server_config::{Layer, ServerConfig};
+use crate::model::{ClientName, Tree};
 use crate::protocol::rsync_args::{Added, ConfinedRsync};
+use crate::store::rsync_facts;
 
 /// What is run, and how it is watched.
 pub(super) struct Command {
@@ -17,9 +20,15 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) fn print(rsync: &ConfinedRsync, config: &ServerConfig) -> Self {
+    pub(super) fn print(
+        rsync: &ConfinedRsync,
+        config: &ServerConfig,
+        store: &Path,
+        client: &ClientName,
+    ) -> Self {
         let default_timeout = config.io_timeout.as_secs();
-        let mut argv = rsync.argv(&Added { default_timeout, confine_root: None });
+        let confine_root = confine_root(rsync, config, store, client);
+        let mut argv = rsync.argv(&Added { default_timeout, confine_root });
         if config.is_off(Layer::FakeSuper) {
             argv.retain(|word| word != "--fake-super");
         }
@@ -42,4 +51,18 @@ impl Command {
         }
         Some(Self { argv, patience: config.io_timeout.duration(), changes_tree: true })
     }
+}
+
+/// Where an rsync that knows `--confine-root` (3.5 and later, as set-up found out) keeps itself: in
+/// `current` for a push, in the client's directory for a pull.
+fn confine_root(
+    rsync: &ConfinedRsync,
+    config: &ServerConfig,
+    store: &Path,
+    client: &ClientName,
+) -> Option<PathBuf> {
+    let facts = rsync_facts::facts(&store.join(".byteback"), &config.rsync)?;
+    let home = store.canonicalize().ok()?.join(client.as_str());
+    let root = if rsync.sources().is_empty() { home.join(Tree::Current.as_str()) } else { home };
+    facts.knows_confine_root.then_some(root)
 }

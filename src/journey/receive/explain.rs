@@ -1,16 +1,16 @@
 //! `--explain`: the verdict on `SSH_ORIGINAL_COMMAND` as JSON, with the command line that would be
-//! run. Nothing is run, opened or logged.
+//! run. Nothing is run or logged.
 
 use std::ffi::OsString;
 
 use anyhow::Result;
 use serde::Serialize;
 
+use super::command::Command;
 use crate::journey::server::{self, Place};
 use crate::model::{Grant, Status, escaped};
 use crate::protocol::lexer::Refusal;
 use crate::protocol::request::Request;
-use crate::protocol::rsync_args::Added;
 use crate::system::console;
 
 #[derive(Serialize)]
@@ -26,14 +26,17 @@ struct Explanation<'a> {
 /// Prints the explanation; status 0 for "allow", 3 for "refuse".
 pub(super) fn print(grant: &Grant, request: &Result<Request, Refusal>, place: &Place) -> Result<Status> {
     let config = server::read_config(&place.config)?;
-    let added = Added { default_timeout: config.io_timeout.as_secs(), confine_root: None };
+    let store = server::store_path(place)?;
     let words = |argv: Vec<OsString>| -> Vec<String> {
         let program = config.rsync.clone().into_os_string();
         std::iter::once(program).chain(argv).map(|word| escaped(word.as_encoded_bytes())).collect()
     };
     let (verdict, name, reason, argv, status) = match request {
         Ok(request) => {
-            let argv = request.rsync().map(|rsync| words(rsync.argv(&added))).unwrap_or_default();
+            let argv = request
+                .rsync()
+                .map(|rsync| words(Command::print(rsync, &config, &store, &grant.client).argv))
+                .unwrap_or_default();
             ("allow", request.name(), "the request is well formed".to_owned(), argv, Status::Done)
         }
         Err(refusal) => ("refuse", "unknown", refusal.to_string(), Vec::new(), Status::Refused),

@@ -17,7 +17,7 @@ pub(super) fn print(job: &ListJob, home: &OwnedFd, patience: u32) -> Result<Stat
     let trees: Vec<_> = job
         .trees
         .iter()
-        .map(|(tree, open)| Reachable { directory: &open.directory, name: tree.as_str(), reach: Reach::Read })
+        .map(|(_, open)| Reachable { directory: &open.directory, reach: Reach::Read })
         .collect();
     let start = Start::AboveTrees(home);
     let mut cage = Cage::build(&Plan { trees: &trees, program: None, start, layers: Layers::ALL })?;

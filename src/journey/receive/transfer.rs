@@ -12,10 +12,11 @@ use super::visit::{PullJob, PushJob, Visit};
 use crate::model::Failure;
 use crate::model::run::Push;
 use crate::model::server_config::{Confinement, Layer, ServerConfig};
+use crate::store::noted;
 use crate::system::confine::{Cage, Layers, Plan, Reach, Reachable, Start, strip_process};
 use crate::system::lock::Lock;
 use crate::system::watch::{Cause, Ended, Watch};
-use crate::system::{clock, console, fork, process};
+use crate::system::{clock, console, fork, identity, process};
 
 /// What rsync itself tells when a signal ended it (rsync(1): "received SIGUSR1 or SIGINT").
 const ENDED_BY_SIGNAL: u8 = 20;
@@ -24,7 +25,7 @@ const ENDED_BY_SIGNAL: u8 = 20;
 /// the lock next knows how it ended.
 pub(super) fn push(visit: &Visit, job: PushJob) -> Result<Ending> {
     let state = visit.server.store.client_state(&visit.grant.client)?;
-    let trees = [Reachable { directory: &job.current.directory, name: "current", reach: Reach::Write }];
+    let trees = [Reachable { directory: &job.current.directory, reach: Reach::Write }];
     let mut record = Push::begin(clock::now(), visit.peer.clone(), visit.key.clone());
     let mut watch = Watch::begin()?;
     let mut child = start(visit, &job.command, &trees, Start::InTree, job.lock.as_ref())?;
@@ -48,7 +49,7 @@ pub(super) fn pull(visit: &Visit, job: &PullJob) -> Result<Ending> {
     let trees: Vec<Reachable<'_>> = job
         .trees
         .iter()
-        .map(|(tree, open)| Reachable { directory: &open.directory, name: tree.as_str(), reach: Reach::Read })
+        .map(|(_, open)| Reachable { directory: &open.directory, reach: Reach::Read })
         .collect();
     let mut watch = Watch::begin()?;
     let mut child = start(visit, &job.command, &trees, Start::AboveTrees(&home), Some(&job.place))?;
@@ -73,8 +74,9 @@ fn start(
             missing.join(" and ")
         )));
     }
+    note_lacks(visit, &missing, plan.layers.namespace && !cage.has_cell())?;
     let mut command = process::command(&config.rsync);
-    command.args(&orders.argv).process_group(0);
+    command.args(&orders.argv).process_group(0); // the watch ends the group: rsync forks
     let keep =
         lock.map(|lock| lock.file().try_clone()).transpose().context("cannot share the lock with rsync")?;
     let keep: Vec<OwnedFd> = keep.into_iter().map(OwnedFd::from).collect();
@@ -83,6 +85,19 @@ fn start(
         strip_process(&keep, max_memory)?;
         cage.enter()
     })
+}
+
+/// What this kernel does not offer stands in the log once, and again after the next kernel.
+fn note_lacks(visit: &Visit, missing: &[&str], no_namespace: bool) -> Result<()> {
+    let namespace = no_namespace.then_some("user and mount namespaces for an ordinary user");
+    let state = visit.server.store.state_directory()?;
+    for lack in missing.iter().copied().chain(namespace) {
+        let text = format!("this kernel lacks {lack}; rsync is confined without it (byteback-admin check)");
+        if noted::note_once(&state, &format!("{lack} {}", identity::kernel_release()), &text) {
+            visit.server.log.warning(&text);
+        }
+    }
+    Ok(())
 }
 
 fn layers(config: &ServerConfig) -> Layers {

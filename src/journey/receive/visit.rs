@@ -100,7 +100,11 @@ impl Visit {
     }
 
     fn admit_push(&self, rsync: &ConfinedRsync) -> Result<Job> {
-        self.admit_write(Command::print(rsync, &self.server.config))
+        self.admit_write(self.command_for(rsync))
+    }
+
+    fn command_for(&self, rsync: &ConfinedRsync) -> Command {
+        Command::print(rsync, &self.server.config, self.server.store.path(), &self.grant.client)
     }
 
     fn admit_write(&self, command: Command) -> Result<Job> {
@@ -119,7 +123,7 @@ impl Visit {
         names.dedup();
         let open = |tree: &Tree| Ok((tree.clone(), self.open_for_reading(tree)?));
         let trees = names.into_iter().map(open).collect::<Result<_>>()?;
-        let command = Command::print(rsync, &self.server.config);
+        let command = self.command_for(rsync);
         Ok(PullJob { command, trees, place: self.take_restore_place()? })
     }
 

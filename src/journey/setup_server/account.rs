@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Options, done};
+use super::Options;
+use super::hands::Hands;
 use crate::model::Failure;
-use crate::system::account::{Account, by_name};
-use crate::system::{files, process};
+use crate::system::account::{Account, by_name, fields};
+use crate::system::process;
 
 /// Where the backups lie when nobody says so.
 const DEFAULT_STORE: &str = "/var/lib/byteback";
@@ -39,19 +40,24 @@ pub(super) fn check(name: &str, store: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The user, made if it is missing.
-pub(super) fn make(name: &str, store: &Path) -> Result<Account> {
+/// The user, made if it is missing; `None` when it is missing and nothing may be changed.
+pub(super) fn make(hands: &Hands, name: &str, store: &Path) -> Result<Option<Account>> {
     if let Some(account) = by_name(name)? {
-        return Ok(account);
+        return Ok(Some(account));
     }
     let home = store.to_str().context("the store's path is not UTF-8")?;
-    run_as_admin(
-        "useradd",
-        &["--system", "--user-group", "--no-create-home", "--shell", "/bin/sh", "--home-dir", home, name],
-    )?;
-    run_as_admin("usermod", &["--password", NO_PASSWORD, name])?;
-    done(format_args!("user {name} made, with the home {home} and without a password"));
-    by_name(name)?.with_context(|| format!("the user {name} was made and is not there"))
+    hands.act(format_args!("make the user {name}, with the home {home} and without a password"), || {
+        run_as_admin(
+            "useradd",
+            &["--system", "--user-group", "--no-create-home", "--shell", "/bin/sh", "--home-dir", home, name],
+        )?;
+        run_as_admin("usermod", &["--password", NO_PASSWORD, name])
+    })?;
+    let made = by_name(name)?;
+    if made.is_none() && !hands.only_look() {
+        bail!("the user {name} was made and is not there");
+    }
+    Ok(made)
 }
 
 fn check_home(account: &Account, store: &Path) -> Result<()> {
@@ -80,30 +86,22 @@ fn run_as_admin(program: &str, words: &[&str]) -> Result<()> {
 }
 
 /// Says when sshd would not let the user in, and what helps (passwd(5), shadow(5), sshd_config(5)).
-pub(super) fn check_login(account: &Account) -> Result<()> {
+pub(super) fn check_login(hands: &Hands, account: &Account) -> Result<()> {
     let name = &account.name;
-    let passwd = entry("/etc/passwd", name)?.unwrap_or_default();
+    let passwd = fields("/etc/passwd", name)?.unwrap_or_default();
     let shell = passwd.get(6).map_or("", String::as_str);
     if shell.ends_with("/nologin") || shell.ends_with("/false") {
         bail!(Failure::misuse(format!(
             "{name} cannot log in, its shell is {shell}, and sshd runs the gate through the shell; run usermod -s /bin/sh {name}"
         )));
     }
-    let shadow = entry("/etc/shadow", name)?.unwrap_or_default();
+    let shadow = fields("/etc/shadow", name)?.unwrap_or_default();
     let locked = shadow.get(1).is_some_and(|password| password.starts_with('!'));
     if locked {
-        done(format_args!(
+        hands.say(format_args!(
             "WARNING: the password of {name} is locked, and an sshd without PAM refuses keys then; \
              run usermod -p '{NO_PASSWORD}' {name} (no password, keys only)"
         ));
     }
     Ok(())
-}
-
-/// The fields of a user's line; `None` where there is no such file or line.
-fn entry(file: &str, name: &str) -> Result<Option<Vec<String>>> {
-    let text = files::read_optional(Path::new(file))?.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
-    Ok(text.lines().map(fields).find(|fields| fields[0] == name))
 }

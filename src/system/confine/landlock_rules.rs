@@ -45,6 +45,28 @@ pub(super) fn is_offered() -> bool {
         .is_ok()
 }
 
+/// The interface version of the running kernel (landlock(7)) as far as its rights tell: 0 without
+/// Landlock, 6 also for newer ones, which deny nothing more.
+pub(super) fn version() -> u32 {
+    let has = |abi: ABI| -> bool {
+        let rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+        let with_files = rules.handle_access(AccessFs::from_all(abi));
+        let with_net = if abi >= ABI::V4 {
+            with_files.and_then(|rules| rules.handle_access(AccessNet::from_all(abi)))
+        } else {
+            with_files
+        };
+        let all = if abi >= ABI::V6 {
+            with_net.and_then(|rules| rules.scope(Scope::from_all(abi)))
+        } else {
+            with_net
+        };
+        all.and_then(Ruleset::create).is_ok()
+    };
+    let known = [ABI::V1, ABI::V2, ABI::V3, ABI::V4, ABI::V5, ABI::V6];
+    known.into_iter().take_while(|abi| has(*abi)).fold(0, |version, _| version + 1)
+}
+
 /// Everything denied but the plan's trees, the program and what it is linked with.
 pub(super) fn ruleset(plan: &Plan<'_>) -> Result<RulesetCreated> {
     let mut rules = Ruleset::default()

@@ -7,6 +7,7 @@
 mod landlock_rules;
 mod namespace;
 mod seccomp_rules;
+pub mod trial;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -41,8 +42,6 @@ pub enum Reach {
 pub struct Reachable<'a> {
     /// Its root, open.
     pub directory: &'a OwnedFd,
-    /// Its name in the client's directory.
-    pub name: &'a str,
     /// What may be done below it.
     pub reach: Reach,
 }
@@ -107,16 +106,18 @@ impl Cage {
             None
         };
         let seccomp = if plan.layers.seccomp { seccomp_rules::program()? } else { None };
-        let cell = match plan.program {
-            Some(program) if plan.layers.namespace && namespace::is_offered() => Some(cell(plan, program)?),
-            _ => None,
-        };
         let start = match (plan.start, plan.trees) {
             (Start::AboveTrees(directory), _) => directory,
             (Start::InTree, [tree]) => tree.directory,
             (Start::InTree, _) => bail!("a cage that starts in its tree has exactly one"),
         };
         let start = start.try_clone().context("cannot keep the tree open")?;
+        let cell = match plan.program {
+            Some(program) if plan.layers.namespace && namespace::is_offered() => {
+                Some(cell(plan, program, &start)?)
+            }
+            _ => None,
+        };
         Ok(Self { landlock, seccomp, cell, start, layers: plan.layers })
     }
 
@@ -172,16 +173,14 @@ fn go_back_to(directory: &OwnedFd) -> io::Result<()> {
     }
 }
 
-fn cell(plan: &Plan<'_>, program: &Path) -> Result<Cell> {
-    let room = |tree: &Reachable<'_>| -> Result<Room> {
-        let directory = tree.directory.try_clone().context("cannot keep the tree open")?;
-        Ok(Room { tree: directory, name: tree.name.to_owned(), reach: tree.reach })
+fn cell(plan: &Plan<'_>, program: &Path, start: &OwnedFd) -> Result<Cell> {
+    let room = |tree: &Reachable<'_>| -> io::Result<Room> {
+        Ok(Room { tree: tree.directory.try_clone()?, reach: tree.reach })
     };
-    Ok(Cell {
-        rooms: plan.trees.iter().map(room).collect::<Result<_>>()?,
-        shown: landlock_rules::needed_by(program),
-        inside: matches!(plan.start, Start::InTree),
-    })
+    let rooms =
+        plan.trees.iter().map(room).collect::<io::Result<_>>().context("cannot keep the tree open")?;
+    let start = start.try_clone().context("cannot keep the tree open")?;
+    Ok(Cell { rooms, shown: landlock_rules::needed_by(program), start })
 }
 
 /// Makes the process as bare as a child that touches client bytes should be: private files (umask 077),

@@ -21,16 +21,12 @@ use super::Reach;
 
 /// Where the new root is put together; every Linux has it, and only this process sees what is mounted.
 const WORKSHOP: &str = "/tmp";
-/// The directory of the new root that holds the trees.
-const TREES: &str = "/trees";
 
-/// A tree and the name that it gets in the new root.
+/// A tree that stands in the new root where it stands in the old one.
 #[derive(Debug)]
 pub(super) struct Room {
     /// The open tree.
     pub(super) tree: OwnedFd,
-    /// One path component.
-    pub(super) name: String,
     /// Whether it may be written.
     pub(super) reach: Reach,
 }
@@ -42,8 +38,8 @@ pub(super) struct Cell {
     pub(super) rooms: Vec<Room>,
     /// Files and directories of the machine that are shown read-only, by absolute path.
     pub(super) shown: Vec<PathBuf>,
-    /// Start in the one tree, not in the directory above the trees.
-    pub(super) inside: bool,
+    /// The working directory: one of the trees, or the directory above them.
+    pub(super) start: OwnedFd,
 }
 
 /// Whether the kernel says that an ordinary user may do this (Documentation/admin-guide/sysctl).
@@ -56,21 +52,19 @@ pub(super) fn is_offered() -> bool {
 }
 
 impl Cell {
-    /// Moves this process in; the working directory is then the tree, or the directory above the trees.
+    /// Moves this process in; the working directory has the same path as before.
     /// `false` when the kernel does not let us, and all is as before but for rights in a namespace that
     /// holds nothing.
     ///
     /// # Errors
     /// When the old root is gone and the new one cannot be finished: the process must not go on.
     pub(super) fn enter(&self) -> io::Result<bool> {
+        let start = path_of(&self.start)?;
         if self.furnish().is_err() {
             return Ok(false);
         }
         move_in()?;
-        match self.rooms.as_slice() {
-            [only] if self.inside => chdir(&Path::new(TREES).join(&only.name))?,
-            _ => chdir(TREES)?,
-        }
+        chdir(&start)?;
         Ok(true)
     }
 
@@ -80,18 +74,17 @@ impl Cell {
         for path in &self.shown {
             show(path)?;
         }
-        let trees = format!("{WORKSHOP}{TREES}");
-        fs::create_dir(&trees)?;
-        self.rooms.iter().try_for_each(|room| room.bind(Path::new(&trees)))
+        self.rooms.iter().try_for_each(Room::bind)
     }
 }
 
 impl Room {
-    fn bind(&self, trees: &Path) -> io::Result<()> {
-        let place = trees.join(&self.name);
-        fs::create_dir(&place)?;
+    fn bind(&self) -> io::Result<()> {
         // The open directory lies in the mounts of before; its path leads to the same one in ours.
-        bind(&fs::read_link(format!("/proc/self/fd/{}", self.tree.as_raw_fd()))?, &place)?;
+        let path = path_of(&self.tree)?;
+        let place = in_workshop(&path);
+        fs::create_dir_all(&place)?;
+        bind(&path, &place)?;
         let (wanted, found) = (fstat(&self.tree)?, stat(&place)?);
         if (wanted.st_dev, wanted.st_ino) != (found.st_dev, found.st_ino) {
             return Err(Errno::ESTALE.into());
@@ -173,6 +166,11 @@ fn without_dots(path: &Path) -> PathBuf {
         }
     }
     plain
+}
+
+/// The path of an open directory, as the kernel tells it (proc(5), /proc/PID/fd).
+fn path_of(directory: &OwnedFd) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd()))
 }
 
 fn in_workshop(path: &Path) -> PathBuf {

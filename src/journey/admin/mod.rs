@@ -1,0 +1,3 @@
+//! Looking after a server, one file for each sub-command of `byteback-admin`.
+
+pub mod check;
