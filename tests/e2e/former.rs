@@ -196,7 +196,8 @@ fn the_recorded_conversation_is_answered_byte_for_byte() {
 
     // What the former client's own rsync sent is what today's sends for the same options.
     push(&client).must(0);
-    let sent = world.log_lines().iter().filter(|line| line.contains("accept") && line.contains("push")).count();
+    let sent =
+        world.log_lines().iter().filter(|line| line.contains("accept") && line.contains("push")).count();
     assert_eq!(sent, 1);
 
     let taken = client.send("byteback-receive --complete ").must(0);

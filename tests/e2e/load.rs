@@ -27,7 +27,8 @@ const BOUND: Duration = Duration::from_secs(50);
 fn fifty_clients_are_served_among_a_hundred_and_fifty_that_are_up_to_no_good() {
     let mut world = World::new("load");
     world.start_sshd("MaxStartups 400\nMaxSessions 400\nLoginGraceTime 20\n");
-    let clients: Vec<Client> = (0..10).map(|number| Client::enrolled(&world, &format!("good{number}"))).collect();
+    let clients: Vec<Client> =
+        (0..10).map(|number| Client::enrolled(&world, &format!("good{number}"))).collect();
     for (number, client) in clients.iter().enumerate() {
         client.write("file", noise(number as u64, 200_000));
         client.write("dir/other", "x");
@@ -65,7 +66,8 @@ fn fifty_clients_are_served_among_a_hundred_and_fifty_that_are_up_to_no_good() {
         assert!(is_free(&lock), "{} is still held", lock.display());
     }
     for client in &clients {
-        let ran = run(&mut client.rsync(["-a", "HOST:current/", &format!("{}/", restored(client).display())]));
+        let ran =
+            run(&mut client.rsync(["-a", "HOST:current/", &format!("{}/", restored(client).display())]));
         ran.must(0);
         assert_equal_both_ways(&client.tree, &restored(client));
         assert_eq!(names_below(&world.current(&client.name)), ["dir", "dir/other", "file"]);
@@ -117,14 +119,19 @@ impl Garbage {
         let connect = || TcpStream::connect(("127.0.0.1", world.port)).unwrap();
         // Connections that say nothing, that say nonsense, that stop in the middle of the greeting.
         self.silent.extend([connect(), connect()]);
-        for greeting in [noise(round as u64, 5_000), b"SSH-2.0-x\r\n".to_vec(), b"GET / HTTP/1.1\r\n".to_vec()] {
+        for greeting in
+            [noise(round as u64, 5_000), b"SSH-2.0-x\r\n".to_vec(), b"GET / HTTP/1.1\r\n".to_vec()]
+        {
             let mut stream = connect();
             let _ = stream.write_all(&greeting); // sshd may have hung up
             self.silent.push(stream);
         }
         // Requests that are none.
-        let random = noise(99 + round as u64, 300).iter().map(|byte| char::from(byte % 94 + 33)).collect::<String>();
-        for command in [&*random, "rsync --server --daemon .", "/bin/sh -i", "rsync --server -s", &"a ".repeat(9_000)] {
+        let random =
+            noise(99 + round as u64, 300).iter().map(|byte| char::from(byte % 94 + 33)).collect::<String>();
+        for command in
+            [&*random, "rsync --server --daemon .", "/bin/sh -i", "rsync --server -s", &"a ".repeat(9_000)]
+        {
             self.ended.push(start(thief.ssh().arg(thief.login()).arg("--").arg(command)));
         }
         // Handshakes that stop somewhere, and restores that nobody reads.
@@ -166,15 +173,20 @@ fn processes_of(world: &World) -> Vec<String> {
     let store_owner = fs::metadata(&world.store).unwrap().uid();
     let all = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     let own = all.filter(|path| {
-        path.join("exe").symlink_metadata().is_ok() && fs::metadata(path).is_ok_and(|seen| seen.uid() == store_owner)
+        path.join("exe").symlink_metadata().is_ok()
+            && fs::metadata(path).is_ok_and(|seen| seen.uid() == store_owner)
     });
-    own.filter_map(|path| fs::read_to_string(path.join("cmdline")).ok()).filter(|line| !line.is_empty()).collect()
+    own.filter_map(|path| fs::read_to_string(path.join("cmdline")).ok())
+        .filter(|line| !line.is_empty())
+        .collect()
 }
 
 fn locks(world: &World) -> Vec<PathBuf> {
     let state = world.store.join(".byteback");
-    let clients = fs::read_dir(state.join("clients")).unwrap().map(|entry| entry.unwrap().path().join("lock"));
-    let restores = fs::read_dir(state.join("restores")).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let clients =
+        fs::read_dir(state.join("clients")).unwrap().map(|entry| entry.unwrap().path().join("lock"));
+    let restores =
+        fs::read_dir(state.join("restores")).into_iter().flatten().map(|entry| entry.unwrap().path());
     let found: Vec<_> = clients.filter(|path| path.exists()).chain(restores).collect();
     assert!(!found.is_empty());
     found
@@ -206,7 +218,8 @@ fn writer_lock(client: &Client) -> PathBuf {
 
 /// The gate of the one session of this world.
 fn gate(world: &World) -> Pid {
-    let find = || descendants(world.sshd_pid()).into_iter().find(|(_, name)| name.starts_with("byteback-rec"));
+    let find =
+        || descendants(world.sshd_pid()).into_iter().find(|(_, name)| name.starts_with("byteback-rec"));
     wait_until("the gate runs", || find().is_some());
     find().unwrap().0
 }
@@ -251,7 +264,10 @@ fn a_client_that_falls_silent_in_the_middle_is_stopped_and_told_why() {
     for pid in silent {
         let _ = kill(pid, Signal::SIGCONT);
     }
-    running.wait().must_fail().must_say("byteback-receive: stopped: nothing came from the client for 3 seconds");
+    running
+        .wait()
+        .must_fail()
+        .must_say("byteback-receive: stopped: nothing came from the client for 3 seconds");
 }
 
 /// Stops the client's rsync; its ssh stays connected and alive.
@@ -318,7 +334,10 @@ fn the_gate_stays_below_four_megabytes_while_it_watches() {
     wait_until("the push is in the middle", || !names_below(&world.current("web1")).is_empty());
     let resident = resident(gate(&world));
     let shipped = !cfg!(debug_assertions);
-    eprintln!("VmRSS of byteback-receive in a {} build: {resident} kB", if shipped { "release" } else { "debug" });
+    eprintln!(
+        "VmRSS of byteback-receive in a {} build: {resident} kB",
+        if shipped { "release" } else { "debug" }
+    );
     assert!(resident < if shipped { 4 * 1024 } else { 16 * 1024 }, "{resident} kB");
     running.wait().must(0);
 }

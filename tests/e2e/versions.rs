@@ -39,7 +39,11 @@ pub fn rsyncs(world: &World) -> Vec<(&'static str, PathBuf)> {
         run(Command::new(&program).arg("--version")).must(0).must_say(&format!("version {version} "));
         found.push((version, program));
     }
-    assert!(!found.is_empty(), "neither rsync {} is there: run tests/rsync-versions target/rsync", VERSIONS.join(" nor "));
+    assert!(
+        !found.is_empty(),
+        "neither rsync {} is there: run tests/rsync-versions target/rsync",
+        VERSIONS.join(" nor ")
+    );
     found
 }
 
@@ -73,7 +77,9 @@ impl<'a> Bench<'a> {
         let (sent_shown, socket) = (sent.display(), socket.display());
         script(
             &through_ssh,
-            &format!("shift\nprintf '%s\\n' \"$*\" >>{sent_shown}\nexec ssh -F none -T -S {socket} server \"$@\""),
+            &format!(
+                "shift\nprintf '%s\\n' \"$*\" >>{sent_shown}\nexec ssh -F none -T -S {socket} server \"$@\""
+            ),
         );
         let beside = world.clients.join("beside");
         script(&unconfined, &format!("shift\ncd {} && eval \"exec $*\"", beside.display()));
@@ -163,17 +169,23 @@ impl<'a> Bench<'a> {
         let path = |name: &str| dir.join(name);
         fs::write(path("content"), noise(u64::from(turn % 2), 20_000)).unwrap();
         fs::write(path("grows"), noise(3, if even { 9_000 } else { 8_000 })).unwrap();
-        fs::write(path("changes-within"), [noise(4, 30_000), vec![u8::from(even)], noise(5, 5_000)].concat()).unwrap();
+        fs::write(path("changes-within"), [noise(4, 30_000), vec![u8::from(even)], noise(5, 5_000)].concat())
+            .unwrap();
         let (comes, goes) = if even { ("even", "odd") } else { ("odd", "even") };
         let _ = fs::remove_dir_all(path(goes));
         fs::create_dir_all(path(comes)).unwrap();
         fs::write(path(comes).join("file"), "x").unwrap();
         let _ = fs::remove_file(path("kind"));
-        if even { fs::write(path("kind"), "file").unwrap() } else { symlink("link", path("kind")).unwrap() }
+        if even {
+            fs::write(path("kind"), "file").unwrap()
+        } else {
+            symlink("link", path("kind")).unwrap()
+        }
         let _ = symlink("/etc/hostname", path("unsafe"));
         fs::write(path("owned"), "x").unwrap();
         chown(path("owned"), Some(1000 + turn), Some(2000 - turn)).unwrap();
-        fs::set_permissions(path("owned"), Permissions::from_mode(if even { 0o640 } else { 0o4751 })).unwrap();
+        fs::set_permissions(path("owned"), Permissions::from_mode(if even { 0o640 } else { 0o4751 }))
+            .unwrap();
         xattr::set(path("owned"), "user.turn", &turn.to_le_bytes()).unwrap();
         let time = 1_600_000_000 + 10 * i64::from(turn);
         set_time(&path(comes).join("file"), time, 1);
@@ -199,7 +211,8 @@ impl<'a> Bench<'a> {
     }
 
     fn copies_are_equal(&self, row: &Row) -> Result<(), String> {
-        let (there, back) = (if row.way == Way::Pull { &FULL } else { row }, if row.way == Way::Push { &FULL } else { row });
+        let (there, back) =
+            (if row.way == Way::Pull { &FULL } else { row }, if row.way == Way::Push { &FULL } else { row });
         ended(&self.push(true, there), 0)?;
         ended(&self.pull(true, back), 0)?;
         same("what came back", &look(&self.client.tree, true), &look(&self.restored(), true))
@@ -313,11 +326,26 @@ fn every_allowed_option_works_between_all_versions_of_rsync() {
         choose_server(&world, there);
         for (here_version, here) in &rsyncs {
             let started = Instant::now();
-            let client = Client { world: &world, name: "web1".into(), config: client.config.clone(), tree: tree.clone() };
+            let client = Client {
+                world: &world,
+                name: "web1".into(),
+                config: client.config.clone(),
+                tree: tree.clone(),
+            };
             let mut bench = Bench::new(&world, client, here, there);
             let failed: Vec<String> = ROWS
                 .iter()
-                .filter_map(|row| { let t=Instant::now(); let r=bench.run_row(row); eprintln!("{:.2} {} {}", t.elapsed().as_secs_f32(), row.words, r.as_ref().err().map_or("ok", |e| e.as_str())); Some(format!("\n  {} {}", row.words, r.err()?))})
+                .filter_map(|row| {
+                    let t = Instant::now();
+                    let r = bench.run_row(row);
+                    eprintln!(
+                        "{:.2} {} {}",
+                        t.elapsed().as_secs_f32(),
+                        row.words,
+                        r.as_ref().err().map_or("ok", |e| e.as_str())
+                    );
+                    Some(format!("\n  {} {}", row.words, r.err()?))
+                })
                 .collect();
             sent.extend(fs::read_to_string(&bench.sent).unwrap().lines().map(str::to_owned));
             eprintln!(
@@ -339,13 +367,13 @@ fn every_allowed_option_works_between_all_versions_of_rsync() {
 /// Insists that each option of the grammar's own tables was sent at least once in each direction in
 /// which it is allowed.
 fn assert_all_sent(sent: &BTreeSet<String>) {
-    let (pulls, pushes): (Vec<&String>, Vec<&String>) = sent.iter().partition(|line| line.contains(" --sender "));
+    let (pulls, pushes): (Vec<&String>, Vec<&String>) =
+        sent.iter().partition(|line| line.contains(" --sender "));
     let mut missing = Vec::new();
     for (option, is_value, push, pull) in allowed_options() {
         for (allowed, lines, way) in [(push, &pushes, "push"), (pull, &pulls, "pull")] {
-            let fits = |word: &str| {
-                word == option.trim_end_matches('=') || (is_value && word.starts_with(&option))
-            };
+            let fits =
+                |word: &str| word == option.trim_end_matches('=') || (is_value && word.starts_with(&option));
             if allowed && !lines.iter().any(|line| line.split(' ').any(fits)) {
                 missing.push(format!("{way} {option}"));
             }
@@ -353,7 +381,8 @@ fn assert_all_sent(sent: &BTreeSet<String>) {
     }
     for (letter, push, pull) in allowed_letters() {
         for (allowed, lines, way) in [(push, &pushes, "push"), (pull, &pulls, "pull")] {
-            let most = lines.iter().filter_map(|line| cluster(line)).map(|word| word.matches(letter).count()).max();
+            let most =
+                lines.iter().filter_map(|line| cluster(line)).map(|word| word.matches(letter).count()).max();
             if most < Some(allowed) {
                 missing.push(format!("{way} -{} ({most:?} times)", letter.to_string().repeat(allowed)));
             }
@@ -371,7 +400,8 @@ fn cluster(line: &str) -> Option<&str> {
 fn allowed_options() -> Vec<(String, bool, bool, bool)> {
     let source = include_str!("../../src/protocol/rsync_args/options.rs");
     let table = source.split("static RULES").nth(1).unwrap().split("];").next().unwrap();
-    let rules = table.lines().map(str::trim).filter(|line| line.starts_with("flag(") || line.starts_with("value("));
+    let rules =
+        table.lines().map(str::trim).filter(|line| line.starts_with("flag(") || line.starts_with("value("));
     let found: Vec<_> = rules
         .map(|line| {
             let option = line.split('"').nth(1).unwrap().to_owned();
@@ -387,7 +417,8 @@ fn allowed_letters() -> Vec<(char, usize, usize)> {
     let rows = source.lines().filter_map(|line| line.trim().strip_prefix("(b'"));
     let found: Vec<_> = rows
         .map(|row| {
-            let mut numbers = row[3..].split(|c: char| !c.is_ascii_digit()).filter_map(|text| text.parse().ok());
+            let mut numbers =
+                row[3..].split(|c: char| !c.is_ascii_digit()).filter_map(|text| text.parse().ok());
             (row.chars().next().unwrap(), numbers.next().unwrap(), numbers.next().unwrap())
         })
         .collect();

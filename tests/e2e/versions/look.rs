@@ -22,7 +22,15 @@ pub struct Seen {
 impl fmt::Debug for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&String> = self.attributes.keys().collect();
-        write!(f, "{:o} {:?} dev {:x} {:?} {} bytes ", self.mode, self.owner, self.device, self.time, self.content.len())?;
+        write!(
+            f,
+            "{:o} {:?} dev {:x} {:?} {} bytes ",
+            self.mode,
+            self.owner,
+            self.device,
+            self.time,
+            self.content.len()
+        )?;
         write!(f, "{names:?} {:?}", self.same_as)
     }
 }
@@ -42,13 +50,7 @@ pub fn look(root: &Path, with_times: bool) -> Tree {
     tree
 }
 
-fn look_at(
-    root: &Path,
-    name: &Path,
-    with_times: bool,
-    names: &mut BTreeMap<u64, PathBuf>,
-    tree: &mut Tree,
-) {
+fn look_at(root: &Path, name: &Path, with_times: bool, names: &mut BTreeMap<u64, PathBuf>, tree: &mut Tree) {
     let path = root.join(name);
     let metadata = fs::symlink_metadata(&path).unwrap();
     let kind = metadata.file_type();
@@ -75,7 +77,8 @@ fn look_at(
     };
     tree.insert(name.to_owned(), seen);
     if kind.is_dir() {
-        let mut inner: Vec<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut inner: Vec<_> =
+            fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         inner.sort();
         for inner in inner {
             look_at(root, &name.join(inner), with_times, names, tree);
