@@ -55,6 +55,9 @@ type Matrix = BTreeMap<&'static str, Vec<bool>>;
 #[test]
 fn no_attack_passes_all_layers_and_each_is_real_without_them() {
     let world = World::with_size("matrix", "2G");
+    // Only rsync 3.5 and later have --confine-root; what set-up found out about it is forgotten here, so that the
+    // matrix is every rsync's.
+    let _ = std::fs::remove_file(world.store.join(".byteback/rsync.json"));
     let tools = cell::Tools::build(&world);
     let columns = columns();
     let cells: Vec<Cell<'_>> = columns.iter().map(|column| Cell::new(&world, &tools, *column)).collect();
