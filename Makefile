@@ -36,6 +36,7 @@ test:
 	$(CARGO) test --locked --lib --test cli --test gate --test layers -- $(ONLY)
 	$(CARGO) test --locked --doc -- $(ONLY)
 	tests/sandbox-check
+	@tests/rsync-versions target/rsync
 	$(CARGO) test --locked $(SANDBOXED) --test e2e -- --test-threads=2 $(ONLY)
 
 fuzz: tools
@@ -44,6 +45,7 @@ fuzz: tools
 soak:
 	$(ROOT)
 	@tests/install-tools
+	@tests/rsync-versions target/rsync
 	PROPTEST_CASES=20000 $(CARGO) test --locked --release --lib -- $(ONLY)
 	$(CARGO) test --locked --release $(SANDBOXED) --test e2e -- --test-threads=2 --include-ignored $(ONLY)
 

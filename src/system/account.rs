@@ -1,11 +1,11 @@
 //! Unix users: who this process is, and where the store's user lives.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use nix::unistd::{Gid, Uid, User, initgroups, setgid, setuid};
 
-use super::files;
+use super::process;
 
 /// A user of this machine.
 #[derive(Debug, Clone)]
@@ -52,14 +52,17 @@ pub fn own() -> Result<Account> {
     by_uid(Uid::effective().as_raw())?.context("this process runs as a user without an entry in /etc/passwd")
 }
 
-/// The fields of a user's line in `/etc/passwd` or `/etc/shadow` (passwd(5), shadow(5)); `None` where
-/// there is no such file or line.
+/// The fields of a user's line in the database `passwd` or `shadow` (passwd(5), shadow(5)), as getent(1)
+/// finds it; `None` where there is none or this user may not see it. Of `shadow` no other user's line
+/// ever comes into this process.
 ///
 /// # Errors
-/// When the file is there and may not be read.
-pub fn fields(file: &str, name: &str) -> Result<Option<Vec<String>>> {
-    let text = files::read_optional(Path::new(file))?.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
+/// When getent cannot be started.
+pub fn fields(database: &str, name: &str) -> Result<Option<Vec<String>>> {
+    let getent =
+        process::find_program(&["/usr/bin/getent", "/bin/getent"]).context("getent(1) is not installed")?;
+    let output = process::output(process::command(getent).args([database, name]))?;
+    let text = String::from_utf8_lossy(&output.stdout);
     let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
     Ok(text.lines().map(fields).find(|fields| fields[0] == name))
 }
@@ -79,4 +82,16 @@ pub fn become_account(account: &Account) -> Result<()> {
         .and_then(|()| setgid(account.gid))
         .and_then(|()| setuid(account.uid))
         .with_context(|| format!("cannot become user {}", account.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_found_in_the_database_and_nobody_else() {
+        let root = fields("passwd", "root").unwrap().unwrap();
+        assert_eq!((root[0].as_str(), root[2].as_str()), ("root", "0"));
+        assert_eq!(fields("passwd", "no-such-user").unwrap(), None);
+    }
 }

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -58,10 +58,19 @@ pub fn output_within(command: &mut Command, patience: Duration) -> Result<Output
     let (mut stdout, mut stderr) = (file()?, file()?);
     command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
     let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+    let status = wait_within(&mut child, &name, patience)?;
+    Ok(Output { status, stdout: beginning(&mut stdout)?, stderr: beginning(&mut stderr)? })
+}
+
+/// Waits for a child, which is killed when it takes longer.
+///
+/// # Errors
+/// When it did not end in time.
+pub fn wait_within(child: &mut Child, name: &str, patience: Duration) -> Result<ExitStatus> {
     let deadline = Instant::now() + patience;
-    let status: ExitStatus = loop {
+    loop {
         if let Some(status) = child.try_wait().with_context(|| format!("cannot wait for {name}"))? {
-            break status;
+            return Ok(status);
         }
         if Instant::now() >= deadline {
             let _ = child.kill();
@@ -69,8 +78,7 @@ pub fn output_within(command: &mut Command, patience: Duration) -> Result<Output
             bail!("{name} did not end within {} seconds", patience.as_secs());
         }
         thread::sleep(Duration::from_millis(2));
-    };
-    Ok(Output { status, stdout: beginning(&mut stdout)?, stderr: beginning(&mut stderr)? })
+    }
 }
 
 fn beginning(file: &mut File) -> Result<Vec<u8>> {

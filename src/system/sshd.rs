@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{files, process, supervise};
-use crate::model::Failure;
+use crate::model::{Failure, escaped};
 
 /// Its main configuration.
 pub const CONFIG: &str = "/etc/ssh/sshd_config";
@@ -49,12 +49,13 @@ pub fn settings(config: &Path, user: &str) -> Result<BTreeMap<String, Vec<String
 /// What sshd says against it.
 pub fn validate() -> Result<()> {
     let mut command = process::command(program()?);
-    command.args(["-t", "-f", CONFIG]);
-    let output = process::output_within(&mut command, PATIENCE)?;
-    if !output.status.success() {
-        bail!(process::describe_failure(&command, &output));
+    let output = process::output_within(command.args(["-t", "-f", CONFIG]), PATIENCE)?;
+    if output.status.success() {
+        return Ok(());
     }
-    Ok(())
+    // The first line names file, line and keyword, the last one only counts.
+    let said = String::from_utf8_lossy(&output.stderr);
+    bail!("sshd -t says: {}", escaped(said.lines().next().unwrap_or("nothing").as_bytes()))
 }
 
 /// Whether the main configuration takes in the files of [`DROP_INS`], and that directory is there.

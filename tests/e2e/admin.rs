@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::compare::{assert_untouched, fingerprint};
-use crate::run::{Ran, program, run, tool};
+use crate::run::{Ran, program, run, tool, wait_until};
 use crate::world::{World, machine};
 
 /// What the machine that the tests run on may really lack.
@@ -92,6 +92,11 @@ fn a_fresh_server_is_sound_but_for_what_the_machine_lacks() {
     // Each layer that held was tried, and one line is one finding.
     let lines = check(&world, &[]).text();
     assert!(lines.contains("ok   seccomp: tried"), "{lines}");
+    let namespace = |text: &str| text.contains("ok   namespace: tried");
+    let as_user =
+        world.as_user([program("byteback-admin")]).args(["check", "--store"]).arg(&world.store).output();
+    let as_user = String::from_utf8(as_user.unwrap().stdout).unwrap();
+    assert_eq!(namespace(&lines), namespace(&as_user), "root finds what the user finds: {lines} {as_user}");
     assert!(
         lines.lines().all(|line| ["ok  ", "WEAK"].iter().any(|label| line.starts_with(label))),
         "{lines}"
@@ -138,7 +143,7 @@ fn what_is_spoiled_on_disk_is_found_and_named() {
     tool("mount", ["-o", "remount,exec", store]);
     must_find(&world, &[], "mount", "weak", "lacks noexec");
     tool("mount", ["-o", "remount,noexec", store]);
-    fs::rename(&key_file, world.file("keys")).unwrap();
+    fs::remove_file(&key_file).unwrap();
     must_find(&world, &[], "key-file", "bad", "missing");
 }
 
@@ -213,7 +218,15 @@ fn what_set_up_tells_sshd_lets_clients_in_and_nothing_else() {
         let mut setup = Command::new(program("byteback-setup-server"));
         run(setup.args(["--user", &world.user, "--store"]).arg(&world.store).args(words)).must(0)
     };
-    again(&["--allow-passwords"]);
+    // An sshd that runs is told to read it again.
+    {
+        let _alone = machine();
+        fs::write("/run/sshd.pid", format!("{}\n", world.sshd_pid())).unwrap();
+        let ran = again(&["--allow-passwords"]);
+        fs::remove_file("/run/sshd.pid").unwrap();
+        ran.must_say("have the running sshd read it");
+        wait_until("sshd reads it", || world.sshd_log().contains("SIGHUP"));
+    }
     let open = fs::read_to_string(&file).unwrap();
     assert!(!open.contains("Password") && open.contains("AllowTcpForwarding no"), "{open}");
     again(&[]).must_say("by key alone");

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use crate::client::Client;
 use crate::compare::{assert_equal_both_ways, assert_untouched, fingerprint};
 use crate::run::{Ran, run};
 use crate::torture;
+use crate::versions::rsyncs;
 use crate::world::{World, make_key};
 
 /// The options of the former byteback-backup, and what it asked for as the remote program.
@@ -138,11 +140,18 @@ fn a_former_client_restores_also_with_todays_rsync() {
 
 /// The former byteback-restore: rsync with the restore program as its remote rsync.
 fn restore(client: &Client, snapshot: &str, path: &Path, to: &Path) -> Ran {
+    run(&mut restore_with(client, Path::new("rsync"), snapshot, path, to)).must(0)
+}
+
+fn restore_with(client: &Client, rsync: &Path, snapshot: &str, path: &Path, to: &Path) -> Command {
     let program = format!("--rsync-path=byteback-restore --fake-super --snapshot {snapshot}");
     let source = format!("HOST:{}", path.display());
     let words = ["--archive", "--xattrs", "--numeric-ids", "--inplace", "--relative", "--timeout=300"];
     let to = format!("{}/", to.display());
-    run(&mut client.rsync(words.into_iter().chain([program.as_str(), &source, &to]))).must(0)
+    let stock = client.rsync(words.into_iter().chain([program.as_str(), &source, &to]));
+    let mut command = Command::new(rsync);
+    command.args(stock.get_args());
+    command
 }
 
 fn find(below: &Path, name: &str) -> Option<std::path::PathBuf> {
@@ -155,7 +164,82 @@ fn find(below: &Path, name: &str) -> Option<std::path::PathBuf> {
 fn a_very_old_client_is_told_to_update() {
     let world = World::new("very-old");
     let client = Client::enrolled(&world, "old1");
-    client.send("restore /etc/passwd").must_fail().must_say("update");
+    for command in ["restore /etc/passwd", "restore", "restore a b c"] {
+        let said = "byteback-receive: refused: your byteback package needs to be updated: this server no longer \
+                    knows its restore command\n";
+        answers(&client, command, 3, "", said);
+    }
+}
+
+/// Sends exactly this and insists on exactly this status and these bytes.
+#[track_caller]
+fn answers(client: &Client, command: &str, status: i32, out: &str, err: &str) {
+    let ran = client.send(command).must(status);
+    assert_eq!(ran.text(), out, "stdout: {}", ran.story());
+    assert_eq!(String::from_utf8_lossy(&ran.stderr), err, "stderr: {}", ran.story());
+}
+
+/// The conversation as it was recorded, each row of its table, sent raw.
+#[test]
+fn the_recorded_conversation_is_answered_byte_for_byte() {
+    let world = World::new("recorded");
+    let client = Client::enrolled(&world, "old1");
+    client.write("etc/motd", "hello\n");
+    client.write("etc/two words", "x");
+    std::os::unix::fs::symlink("motd", client.tree.join("etc/link")).unwrap();
+    nix::unistd::chown(&client.tree.join("etc/motd"), Some(1234.into()), Some(4321.into())).unwrap();
+    for name in ["etc/motd", "etc/two words", "etc/link", "etc"] {
+        torture::set_time(&client.tree.join(name), 1_448_789_170, 0);
+    }
+    answers(&client, "byteback-receive --ping ", 0, "", "");
+    answers(&client, "byteback-receive --ping --verbose", 0, "", "");
+
+    // What the former client's own rsync sent is what today's sends for the same options.
+    push(&client).must(0);
+    let sent = world.log_lines().iter().filter(|line| line.contains("accept") && line.contains("push")).count();
+    assert_eq!(sent, 1);
+
+    let taken = client.send("byteback-receive --complete ").must(0);
+    let snapshot = world.snapshots("old1").pop().unwrap();
+    assert_eq!((taken.text(), taken.stderr.len()), (format!("snapshot {snapshot} taken\n"), 0));
+    for command in ["byteback-receive --complete ", "byteback-receive --complete --verbose"] {
+        let refused = client.send(command).must(0);
+        let text = refused.text();
+        assert!(text.starts_with("no snapshot taken: ") && text.lines().count() == 1, "{}", refused.story());
+        assert!(refused.stderr.is_empty(), "{}", refused.story());
+    }
+
+    let tree = client.tree.to_str().unwrap();
+    let motd = format!("{snapshot} -rw-r--r-- 6    1234 4321 2015-11-29 09:26:10 +0000 {tree}/etc/motd");
+    let heading = format!(
+        "{:width$} modestring size uid  gid  mtime                     path",
+        "snapshot",
+        width = snapshot.len()
+    );
+    let table = |rows: &[String]| {
+        let width = rows.iter().map(String::len).max().unwrap();
+        let pad = |line: &String| format!("{line:<width$}\n");
+        let rule = format!("{}\n", "-".repeat(width + 1));
+        pad(&heading) + &rule + &rows.iter().map(pad).collect::<String>()
+    };
+    for which in ["*", &snapshot] {
+        for flags in ["", " --all", " --verbose", " --all --verbose"] {
+            let command = format!("byteback-receive --snapshot {which} --list{flags} {tree}/etc/motd");
+            answers(&client, &command, 0, &table(std::slice::from_ref(&motd)), "");
+        }
+    }
+    let nothing = format!("** Sorry.  There were no files matching:\n--> {tree}/no file\n");
+    answers(&client, &format!("byteback-receive --snapshot * --list {tree}/no=20file"), 0, &nothing, "");
+
+    for (version, rsync) in rsyncs(&world) {
+        for which in ["*", &snapshot] {
+            let to = world.clients.join(format!("restored-{version}-{}", which.len()));
+            fs::create_dir(&to).unwrap();
+            let ran = run(&mut restore_with(&client, &rsync, which, &client.tree.join("etc"), &to)).must(0);
+            assert!(ran.all().is_empty(), "{}", ran.story());
+            assert_equal_both_ways(&client.tree.join("etc"), &client.tree_in(&to).join("etc"));
+        }
+    }
 }
 
 #[test]

@@ -11,7 +11,10 @@ mod admin;
 mod attacks;
 mod client;
 mod compare;
+mod forger;
 mod former;
+mod load;
+mod matrix;
 mod prune;
 mod restore;
 mod run;
@@ -19,6 +22,7 @@ mod setup;
 mod soak;
 mod torture;
 mod trouble;
+mod versions;
 mod world;
 
 mod backup;

@@ -28,6 +28,11 @@ const STRANGE_NAMES: [&str; 56] = [
 pub fn fill(root: &Path) {
     many_small_files(&root.join("many"), 2_000);
     large_and_sparse(root);
+    fill_without_bulk(root);
+}
+
+/// One of each kind: small enough to be copied hundreds of times.
+pub fn fill_without_bulk(root: &Path) {
     links(&root.join("links"));
     special_files(&root.join("special"));
     strange_names(&root.join("names"));

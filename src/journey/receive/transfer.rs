@@ -76,7 +76,7 @@ fn start(
     }
     note_lacks(visit, &missing, plan.layers.namespace && !cage.has_cell())?;
     let mut command = process::command(&config.rsync);
-    command.args(&orders.argv).process_group(0);
+    command.args(&orders.argv).process_group(0); // the watch ends the group: rsync forks
     let keep =
         lock.map(|lock| lock.file().try_clone()).transpose().context("cannot share the lock with rsync")?;
     let keep: Vec<OwnedFd> = keep.into_iter().map(OwnedFd::from).collect();

@@ -88,14 +88,14 @@ fn run_as_admin(program: &str, words: &[&str]) -> Result<()> {
 /// Says when sshd would not let the user in, and what helps (passwd(5), shadow(5), sshd_config(5)).
 pub(super) fn check_login(hands: &Hands, account: &Account) -> Result<()> {
     let name = &account.name;
-    let passwd = fields("/etc/passwd", name)?.unwrap_or_default();
+    let passwd = fields("passwd", name)?.unwrap_or_default();
     let shell = passwd.get(6).map_or("", String::as_str);
     if shell.ends_with("/nologin") || shell.ends_with("/false") {
         bail!(Failure::misuse(format!(
             "{name} cannot log in, its shell is {shell}, and sshd runs the gate through the shell; run usermod -s /bin/sh {name}"
         )));
     }
-    let shadow = fields("/etc/shadow", name)?.unwrap_or_default();
+    let shadow = fields("shadow", name)?.unwrap_or_default();
     let locked = shadow.get(1).is_some_and(|password| password.starts_with('!'));
     if locked {
         hands.say(format_args!(

@@ -44,22 +44,24 @@ pub(super) fn write(hands: &Hands, user: &str, allow_passwords: bool) -> Result<
     let passwords = if allow_passwords { "" } else { ", from now on by key alone" };
     let what = format!("write {} (no forwarding, terminal or rc file for {user}{passwords})", path.display());
     // An sshd that refuses must not keep a store from being made, so this is a warning.
-    if let Err(error) = hands.act(what, || put(hands, &path, &wanted)) {
-        hands.say(format_args!("WARNING: the settings for sshd are not in place: {error:#}"));
+    match hands.act(what, || sshd::leave_if_accepted(&path, wanted.as_bytes(), sshd::validate)) {
+        Ok(()) if hands.only_look() => {}
+        Ok(()) => have_it_read(hands),
+        Err(error) => {
+            hands.say(format_args!("WARNING: the settings for sshd are not in place: {error:#}"));
+        }
     }
     Ok(())
 }
 
-fn put(hands: &Hands, path: &Path, wanted: &str) -> Result<()> {
-    sshd::leave_if_accepted(path, wanted.as_bytes(), sshd::validate)?;
+fn have_it_read(hands: &Hands) {
     match sshd::reload() {
         Ok(true) => hands.say("have the running sshd read it"),
-        Ok(false) => hands.say("no sshd runs here; it reads the file when it starts"),
+        Ok(false) => hands.say("no sshd runs here; it reads that when it starts"),
         Err(error) => hands.say(format_args!(
             "WARNING: sshd could not be told to read it: {error:#}; run systemctl reload ssh"
         )),
     }
-    Ok(())
 }
 
 /// One file for each store's user.

@@ -76,8 +76,8 @@ pub fn login(login: &Login<'_>, store: &Path, uses_pam: Option<bool>) -> Vec<Fin
     findings
 }
 
-/// Judges what sshd would do for this user.
-pub fn sshd(settings: &Settings, login: &Login<'_>, key_file: &Path) -> Vec<Finding> {
+/// Judges what sshd would do for this user. `key_file` is what enrolment writes, under each of its names.
+pub fn sshd(settings: &Settings, login: &Login<'_>, key_file: &[PathBuf]) -> Vec<Finding> {
     let judgements = [
         keys(settings, login, key_file),
         environment(settings),
@@ -98,7 +98,7 @@ pub fn sshd(settings: &Settings, login: &Login<'_>, key_file: &Path) -> Vec<Find
     findings
 }
 
-fn keys(settings: &Settings, login: &Login<'_>, key_file: &Path) -> Vec<Finding> {
+fn keys(settings: &Settings, login: &Login<'_>, key_file: &[PathBuf]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let name = login.name;
     if is(settings, "pubkeyauthentication", "no") {
@@ -115,12 +115,13 @@ fn keys(settings: &Settings, login: &Login<'_>, key_file: &Path) -> Vec<Finding>
         findings.push(Finding::bad(TOPIC, what, format!("take it out for {name}")));
     }
     let files: Vec<PathBuf> = words(settings, "authorizedkeysfile").map(|word| expand(word, login)).collect();
-    if !files.iter().any(|file| file == key_file) {
+    if !files.iter().any(|file| key_file.contains(file)) {
+        let written = key_file.first().map_or_else(String::new, |file| file.display().to_string());
         let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
         let what = format!(
             "sshd reads the keys of {name} from {}, and enrolment writes {}",
             files.join(" and "),
-            key_file.display()
+            written
         );
         let way_out = "put AuthorizedKeysFile .ssh/authorized_keys into a Match block for that user, or make that file a link to the one that sshd reads";
         findings.push(Finding::bad(TOPIC, what, way_out));

@@ -6,9 +6,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
+use nix::sys::prctl::set_dumpable;
 use nix::unistd::isatty;
 
 use super::{Cage, Layers, Plan, Reach, Reachable, Start, landlock_rules, strip_process};
@@ -16,6 +18,8 @@ use crate::system::{fork, process};
 
 /// The file in which the confined child leaves what it saw.
 const SEEN: &str = "seen";
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which layers held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,17 +49,18 @@ pub fn try_out(program: &Path, scratch: &Path, layers: Layers, max_memory: u64) 
     let mut cage =
         Cage::build(&Plan { trees: &trees, program: Some(program), start: Start::InTree, layers })?;
     let mut command = process::command(program);
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let child = fork::spawn_confined(&mut command, move || {
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = fork::spawn_confined(&mut command, move || {
+        // Who was root is not the owner of its own /proc/self (proc(5)), and without that there is no
+        // namespace. sshd's children are: they became the user before they were executed.
+        set_dumpable(true)?;
         strip_process(&[], max_memory)?;
         cage.enter()?;
         fs::write(SEEN, seen())
     })?;
-    let output =
-        child.wait_with_output().with_context(|| format!("cannot wait for {}", program.display()))?;
-    if !output.status.success() {
-        bail!(process::describe_failure(&command, &output));
-    }
+    let name = program.display().to_string();
+    let status = process::wait_within(&mut child, &name, PATIENCE)?;
+    ensure!(status.success(), "{name} --version ended with {status}");
     let seen = fs::read_to_string(scratch.join(SEEN)).context("the confined program left nothing behind")?;
     let held = |layer: &str| seen.split(' ').any(|word| word == layer);
     Ok(Held { landlock: held("landlock"), seccomp: held("seccomp"), namespace: held("namespace") })

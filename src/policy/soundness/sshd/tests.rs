@@ -13,6 +13,10 @@ fn user(password: &'static str) -> Login<'static> {
     Login { name: "byteback", home: Path::new("/srv/b"), shell: "/bin/sh", password: Some(password) }
 }
 
+fn key_file() -> Vec<PathBuf> {
+    vec![PathBuf::from("/srv/b/.ssh/authorized_keys"), PathBuf::from("/etc/keys/byteback")]
+}
+
 /// The good settings, with this line in the place of the one with the same keyword.
 fn with(line: &str) -> Settings {
     let mut settings = Settings::new();
@@ -26,7 +30,7 @@ fn with(line: &str) -> Settings {
 }
 
 fn judged(line: &str) -> Soundness {
-    worst(&sshd(&with(line), &user("*"), Path::new("/srv/b/.ssh/authorized_keys")))
+    worst(&sshd(&with(line), &user("*"), &key_file()))
 }
 
 #[test]
@@ -65,9 +69,11 @@ fn what_keeps_clients_out_is_bad() {
     ] {
         assert_eq!(judged(line), Soundness::Bad, "{line}");
     }
-    for line in
-        ["authorizedkeysfile /srv/b/.ssh/authorized_keys", "authorizedkeysfile %h/.ssh/authorized_keys"]
-    {
+    for line in [
+        "authorizedkeysfile /srv/b/.ssh/authorized_keys",
+        "authorizedkeysfile %h/.ssh/authorized_keys",
+        "authorizedkeysfile /etc/keys/%u",
+    ] {
         assert_eq!(judged(line), Soundness::Ok, "{line}");
     }
 }
@@ -76,18 +82,16 @@ fn what_keeps_clients_out_is_bad() {
 fn disabled_forwarding_stands_for_all_of_it() {
     let mut settings = with("allowtcpforwarding yes");
     settings.insert("disableforwarding".to_owned(), vec!["yes".to_owned()]);
-    let key_file = Path::new("/srv/b/.ssh/authorized_keys");
-    assert_eq!(worst(&sshd(&settings, &user("*"), key_file)), Soundness::Ok);
+    assert_eq!(worst(&sshd(&settings, &user("*"), &key_file())), Soundness::Ok);
 }
 
 #[test]
 fn a_password_matters_where_there_is_one_and_sshd_takes_it() {
-    let key_file = Path::new("/srv/b/.ssh/authorized_keys");
     let mut asks = with("passwordauthentication yes");
-    assert_eq!(worst(&sshd(&asks, &user("$y$hash"), key_file)), Soundness::Ok, "a key is needed too");
+    assert_eq!(worst(&sshd(&asks, &user("$y$hash"), &key_file())), Soundness::Ok, "a key is needed too");
     asks.insert("authenticationmethods".to_owned(), vec!["any".to_owned()]);
-    assert_eq!(worst(&sshd(&asks, &user("$y$hash"), key_file)), Soundness::Weak);
-    assert_eq!(worst(&sshd(&asks, &user("*"), key_file)), Soundness::Ok);
+    assert_eq!(worst(&sshd(&asks, &user("$y$hash"), &key_file())), Soundness::Weak);
+    assert_eq!(worst(&sshd(&asks, &user("*"), &key_file())), Soundness::Ok);
 }
 
 #[test]
