@@ -1,0 +1,88 @@
+//! What one client, or one broken thing, cannot do to the others' nights. Each of these was possible once.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::client::Client;
+use crate::run::run;
+use crate::world::World;
+
+const OLD: &str = "2020-01-05T12:00+0000";
+
+/// A client with an old snapshot and a new one.
+fn with_history<'a>(world: &'a World, name: &str) -> Client<'a> {
+    let client = Client::enrolled(world, name);
+    client.write("file", "old");
+    client.backup().must(0);
+    world.rename_newest(name, OLD);
+    client.write("file", "newer");
+    client.backup().must(0);
+    client
+}
+
+#[test]
+fn one_client_cannot_take_all_places_for_restores() {
+    let world = World::new("places");
+    let (greedy, other) = (with_history(&world, "greedy"), with_history(&world, "other"));
+    let list = "byteback-receive --list --json /etc/passwd";
+    greedy.send(list).must(0);
+    // A quarter of the usual eight.
+    let places = world.store.join(".byteback/clients/greedy/restores");
+    fs::write(places.join("2"), "").unwrap();
+    let held: Vec<_> = ["1", "2"]
+        .map(|place| {
+            let file = File::open(places.join(place)).unwrap();
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno).unwrap()
+        })
+        .into();
+    greedy.send(list).must(4).must_say("busy");
+    other.send(list).must(0);
+    drop(held);
+    greedy.send(list).must(0);
+}
+
+#[test]
+fn whoever_reads_a_snapshot_cannot_hang_the_pruner() {
+    let world = World::new("reader");
+    with_history(&world, "web1");
+    let reader = File::open(world.store.join("web1").join(OLD)).unwrap();
+    let prune = || run(world.server("byteback-prune").args(["--prune-force", "--maxpercent", "100"]));
+    prune().must(1).must_say("somebody still reads it");
+    assert!(!world.snapshots("web1").contains(&OLD.to_owned()), "it is gone from every listing");
+    drop(reader);
+    prune().must(1).must_say("last of its client");
+    assert!(!world.store.join(".byteback/awaited").exists());
+}
+
+#[test]
+fn a_root_that_nobody_may_enter_stops_neither_a_snapshot_nor_the_pruner() {
+    let world = World::new("closed");
+    let client = with_history(&world, "web1");
+    world.rename_newest("web1", "2020-02-02T12:00+0000");
+    fs::set_permissions(world.current("web1"), PermissionsExt::from_mode(0o000)).unwrap();
+    run(world.server("byteback-prune").args(["--list"])).must(0).must_say(OLD);
+    run(world.server("byteback-snapshot").args(["--client", "web1"])).must(0);
+    let newest = world.snapshots("web1").into_iter().max().unwrap();
+    let mode = fs::metadata(world.store.join("web1").join(newest)).unwrap().mode();
+    assert_eq!(mode & 0o700, 0o700);
+    client.backup().must(0);
+}
+
+#[test]
+fn a_push_whose_beginning_cannot_be_remembered_does_not_begin() {
+    let world = World::new("memory");
+    let client = with_history(&world, "web1");
+    let record = world.store.join(".byteback/clients/web1/push.json");
+    fs::remove_file(&record).unwrap();
+    fs::create_dir(&record).unwrap();
+    client.write("new", "never sent");
+    let tree = client.tree_in(&world.current("web1"));
+    client.backup().must_fail();
+    assert!(!tree.join("new").exists());
+    assert!(world.log_lines().iter().any(|line| line.contains("failed client=web1 request=push")));
+    fs::remove_dir(&record).unwrap();
+    client.backup().must(0);
+    assert!(tree.join("new").exists());
+}
