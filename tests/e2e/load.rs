@@ -77,7 +77,20 @@ fn fifty_clients_are_served_among_a_hundred_and_fifty_that_are_up_to_no_good() {
     let state = names_below(&world.store.join(".byteback"));
     let known = |name: &String| {
         let name = name.rsplit('/').next().unwrap();
-        ["clients", "restores", "lock", "push.json", "log", "thief", "keys.lock"].contains(&name)
+        [
+            "clients",
+            "restores",
+            "lock",
+            "push.json",
+            "refusals",
+            "log",
+            "thief",
+            "keys.lock",
+            "rsync.json",
+            "noted.json",
+            "noted.lock",
+        ]
+        .contains(&name)
             || name.starts_with("good")
             || name.parse::<u32>().is_ok()
     };

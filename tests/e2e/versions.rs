@@ -355,7 +355,7 @@ fn run_rows(client: &Client, here: &Path, there: &Path) -> Outcome {
 
 #[test]
 fn every_allowed_option_works_between_all_versions_of_rsync() {
-    let world = World::new("versions");
+    let world = World::new("rsyncs");
     let rsyncs = rsyncs(&world);
     fs::write(world.file("list"), "links/one\nowners\ntimes/old\n").unwrap();
     let clients: Vec<Client> =
