@@ -81,7 +81,8 @@ fn a_push_whose_beginning_cannot_be_remembered_does_not_begin() {
     let tree = client.tree_in(&world.current("web1"));
     client.backup().must_fail();
     assert!(!tree.join("new").exists());
-    assert!(world.log_lines().iter().any(|line| line.contains("failed client=web1 request=push")));
+    let told = |line: &String| line.contains("failed client=web1") && line.contains("request=push");
+    assert!(world.log_lines().iter().any(told));
     fs::remove_dir(&record).unwrap();
     client.backup().must(0);
     assert!(tree.join("new").exists());
