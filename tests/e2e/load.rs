@@ -74,6 +74,11 @@ fn fifty_clients_are_served_among_a_hundred_and_fifty_that_are_up_to_no_good() {
         assert_eq!(names_below(&world.current(&client.name)), ["dir", "dir/other", "file"]);
     }
     assert!(names_below(&world.current("thief")).iter().all(|name| !name.contains("/.")), "temporary files");
+    assert_state_is_known(&world);
+}
+
+/// Nothing lies in the server's state directory but what has its place there.
+fn assert_state_is_known(world: &World) {
     let state = names_below(&world.store.join(".byteback"));
     let known = |name: &String| {
         let name = name.rsplit('/').next().unwrap();
