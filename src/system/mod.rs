@@ -5,6 +5,7 @@ pub mod account;
 pub mod clock;
 pub mod confine;
 pub mod console;
+pub mod detach;
 pub mod environment;
 pub mod files;
 pub mod fork;

@@ -1,0 +1,161 @@
+//! What a push does to the store's room: it begins only where there is some, is watched while it grows,
+//! and leaves the figures by which the pruner judges it afterwards.
+//!
+//! Nothing here may make a good push fail: a figure that cannot be had is left out.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Error, Result, bail};
+
+use super::visit::Visit;
+use crate::journey::figures;
+use crate::journey::server::Server;
+use crate::model::run::Push;
+use crate::model::run_log::RunLog;
+use crate::model::{ClientName, Failure};
+use crate::policy::admission;
+use crate::policy::growth::{self, Growth, Limits};
+use crate::store::ClientState;
+use crate::system::{console, detach, files};
+
+/// How often a push that is at work is looked at: two reads of `/proc` and one ioctl.
+pub(super) const EVERY: Duration = Duration::from_secs(1);
+
+/// Whether there is room for a backup. If not, the pruner is started at once.
+///
+/// # Errors
+/// Busy, with what is short.
+pub(super) fn admit(visit: &Visit) -> Result<()> {
+    let room = visit.server.store.volume().room()?;
+    let Err(short) = admission::admit(&room) else { return Ok(()) };
+    visit.making_room.set(true);
+    start_pruner(visit);
+    bail!(Failure::busy(format!(
+        "{short}; old snapshots are being deleted to make room; try again in some minutes, and if that does not \
+         help tell the server's administrator"
+    )))
+}
+
+/// Starts the program that measures what this run brought and makes room if that is needed. It outlives
+/// this process. Where it cannot be started its timer does the same later.
+pub(super) fn start_pruner(visit: &Visit) {
+    let Visit { server, grant, .. } = visit;
+    let path = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).into_os_string();
+    let words = [
+        OsString::from("--after-run"),
+        grant.client.as_str().into(),
+        "--store".into(),
+        path(server.store.path()),
+        "--config".into(),
+        path(&server.config_path),
+    ];
+    if let Err(error) = detach::start("byteback-prune", words) {
+        let client = &grant.client;
+        server.log.warning(format_args!("failed client={client} request=prune reason={error:#}"));
+    }
+}
+
+/// An error of a disk so full that not even the push can be remembered, told as what it is; room is made.
+pub(super) fn name_full_store(visit: &Visit, error: Error) -> Error {
+    if !files::says_full(&error) {
+        return error;
+    }
+    start_pruner(visit);
+    let why = "the store is full, so that not even this backup's beginning can be remembered; old snapshots are \
+               being deleted to make room; try again in some minutes";
+    error.context(Failure::busy(why))
+}
+
+/// A push under observation.
+pub(super) struct Observer<'a> {
+    visit: &'a Visit,
+    state: &'a ClientState,
+    log: RunLog,
+    limits: Limits,
+    /// New data that was last published in push.json.
+    published: u64,
+}
+
+impl<'a> Observer<'a> {
+    /// Notes the room that there is before the push.
+    pub(super) fn begin(visit: &'a Visit, state: &'a ClientState, record: &mut Push) -> Result<Self> {
+        let (server, client) = (&visit.server, &visit.grant.client);
+        let room = server.store.volume().room()?;
+        figures::note_before(server, client, record);
+        let log = state.runs().unwrap_or_else(|error| {
+            server.log.warning(format_args!("failed client={client} request=push reason={error:#}"));
+            RunLog::default()
+        });
+        let limits = Limits::of(&server.config, client, &room);
+        Ok(Self { visit, state, log, limits, published: 0 })
+    }
+
+    /// Whether the push is to be stopped: it is abnormally large and uses up the last room. Its client is
+    /// told before its rsync ends, since then nobody listens any more.
+    pub(super) fn stops(&mut self, record: &mut Push, written: u64) -> bool {
+        let (server, client) = (&self.visit.server, &self.visit.grant.client);
+        let Ok(room) = server.store.volume().room() else { return false };
+        record.new_so_far = self.new_so_far(record, written);
+        self.publish(record);
+        let minpercent = f64::from(server.config.minpercent);
+        let judged = |log: &RunLog| {
+            growth::may_go_on(record.new_so_far, log, &self.limits, room.percent_free(), minpercent)
+        };
+        if judged(&self.log).is_ok() {
+            return false;
+        }
+        // An administrator may have accepted it meanwhile.
+        self.log = self.state.runs().unwrap_or_default();
+        let Err(growth) = judged(&self.log) else { return false };
+        record.stopped = true;
+        console::say(format_args!("byteback-receive: refused: {}", sentence(&growth, client)));
+        true
+    }
+
+    /// What rsync has written; or what the store has lost since, where nobody else can have taken it.
+    fn new_so_far(&self, record: &Push, written: u64) -> u64 {
+        let Some(before) = record.used_before else { return written };
+        let used = self.visit.server.store.volume().used().unwrap_or(before);
+        let grown = used.saturating_sub(before);
+        if grown > written && is_alone(&self.visit.server, &self.visit.grant.client) { grown } else { written }
+    }
+
+    /// A pruner that is at work meanwhile should know how large this run has become.
+    fn publish(&mut self, record: &Push) {
+        if record.new_so_far > self.published.saturating_add(self.limits.floor / 8) {
+            self.published = record.new_so_far;
+            // On a full disk it cannot be written, and then there is nothing to be said either.
+            let _ = self.state.announce_push(record);
+        }
+    }
+
+    /// Notes the room afterwards, now that nobody waits for an answer. A complete run's data are made durable
+    /// by its snapshot, and it is noted then.
+    pub(super) fn conclude(&self, record: &mut Push) -> Result<()> {
+        if record.is_complete() {
+            return Ok(());
+        }
+        figures::note_after_sync(&self.visit.server, &self.visit.grant.client, record);
+        self.state.announce_push(record)
+    }
+}
+
+/// Whether no other client's push is at work, as far as their records tell.
+fn is_alone(server: &Server, client: &ClientName) -> bool {
+    let at_work = |other: &ClientName| {
+        let state = server.store.client_state(other);
+        state.and_then(|state| state.last_push()).map_or(true, |push| push.is_some_and(|push| push.ended.is_none()))
+    };
+    let others = server.store.volume().clients().unwrap_or_default();
+    !others.iter().any(|other| other != client && at_work(other))
+}
+
+/// What the client is told.
+fn sentence(growth: &Growth, client: &ClientName) -> String {
+    format!(
+        "{growth}, and the store has no room for that; what was copied is kept; ask the server's administrator to run \
+         \"byteback-admin accept {client}\""
+    )
+}
