@@ -18,7 +18,7 @@ use crate::model::{ClientName, Failure};
 use crate::policy::admission;
 use crate::policy::growth::{self, Growth, Limits};
 use crate::store::ClientState;
-use crate::system::{console, detach, files};
+use crate::system::{clock, console, detach, files};
 
 /// How often a push that is at work is looked at: two reads of `/proc` and one ioctl.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
@@ -83,11 +83,12 @@ impl<'a> Observer<'a> {
     pub(super) fn begin(visit: &'a Visit, state: &'a ClientState, record: &mut Push) -> Result<Self> {
         let (server, client) = (&visit.server, &visit.grant.client);
         let room = server.store.volume().room()?;
-        figures::note_before(server, client, record);
         let log = state.runs().unwrap_or_else(|error| {
             server.log.warning(format_args!("failed client={client} request=push reason={error:#}"));
             RunLog::default()
         });
+        figures::note_before(server, client, record);
+        count_with(record, state.last_push().ok().flatten(), &log);
         let limits = Limits::of(&server.config, client, &room);
         Ok(Self { visit, state, log, limits, published: 0 })
     }
@@ -101,7 +102,8 @@ impl<'a> Observer<'a> {
         self.publish(record);
         let minpercent = f64::from(server.config.minpercent);
         let judged = |log: &RunLog| {
-            growth::may_go_on(record.new_so_far, log, &self.limits, room.percent_free(), minpercent)
+            let (new, free) = (record.new_so_far, room.percent_free());
+            growth::may_go_on(new, log, &self.limits, clock::now(), free, minpercent)
         };
         if judged(&self.log).is_ok() {
             return false;
@@ -142,6 +144,18 @@ impl<'a> Observer<'a> {
     }
 }
 
+/// A run whose push begins before the last one was measured is measured together with that: otherwise a
+/// client could hide a large one behind a small one that follows at once.
+fn count_with(record: &mut Push, last: Option<Push>, log: &RunLog) {
+    let Some(last) = last.filter(|last| log.last().is_none_or(|run| run.started != last.started)) else {
+        return;
+    };
+    record.counts_from = Some(last.counts_from.unwrap_or(last.started));
+    record.used_before = last.used_before.or(record.used_before);
+    record.free_before = last.free_before.or(record.free_before);
+    record.quota_before = last.quota_before.or(record.quota_before);
+}
+
 /// Whether no other client's push is at work, as far as their records tell.
 fn is_alone(server: &Server, client: &ClientName) -> bool {
     let at_work = |other: &ClientName| {
@@ -155,7 +169,7 @@ fn is_alone(server: &Server, client: &ClientName) -> bool {
 /// What the client is told.
 fn sentence(growth: &Growth, client: &ClientName) -> String {
     format!(
-        "{growth}, and the store has no room for that; what was copied is kept; ask the server's administrator to run \
+        "{growth}, and the server is short of room; what was copied is kept; ask the server's administrator to run \
          \"byteback-admin accept {client}\""
     )
 }
