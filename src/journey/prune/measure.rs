@@ -6,6 +6,7 @@
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::journey::figures;
 use crate::journey::server::Server;
 use crate::model::hold::Hold;
 use crate::model::run::Push;
@@ -15,12 +16,10 @@ use crate::policy::growth::{self, Changes, Growth, Limits, Thresholds};
 use crate::store::growth::NewData;
 use crate::store::{ClientState, OpenTree, growth as walk};
 use crate::system::lock::Locking;
-use crate::system::{clock, ioctl};
+use crate::system::clock;
 
 /// A client says "complete" at once after its push. One that has not done so in this time will not.
 const UNTIL_COMPLETE: SignedDuration = SignedDuration::from_mins(10);
-/// The kernel's clock for files ticks more coarsely than ours.
-const COARSE: SignedDuration = SignedDuration::from_secs(1);
 /// How long an automatic hold lasts.
 const HOLD: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -32,18 +31,19 @@ const HOLD: SignedDuration = SignedDuration::from_hours(30 * 24);
 pub(super) fn catch_up(server: &Server, client: &ClientName, is_over: bool) -> Result<()> {
     let state = server.store.client_state(client)?;
     let Some(run) = look(server, client, &state, is_over)? else { return Ok(()) };
-    if let Some(suspicion) = &run.suspicion {
-        hold_the_earlier(server, client, &state, &run, suspicion)?;
+    if let Some(hold) = automatic_hold(&run) {
+        hold_the_earlier(server, client, &state, hold)?;
     }
     tell(server, client, &run);
-    state.change_runs(|log| {
-        if log.last().is_none_or(|last| last.started != run.started) {
-            log.add(run);
-        } else if let Some(last) = log.runs.last_mut() {
-            last.snapshot = run.snapshot;
-        }
-    })?;
-    Ok(())
+    state.change_runs(|log| add(log, run)).map(|_| ())
+}
+
+/// A run of which a snapshot was taken only after it had been measured is there already.
+pub(super) fn add(log: &mut RunLog, run: MeasuredRun) {
+    match log.runs.last_mut().filter(|last| last.started == run.started) {
+        Some(last) => last.snapshot = run.snapshot,
+        None => log.add(run),
+    }
 }
 
 /// The last run, if it has ended and the log does not have it as it is.
@@ -57,7 +57,7 @@ pub(super) fn look(
     let log = state.runs()?;
     if let Some(last) = log.last().filter(|last| last.started == push.started) {
         let is_news = last.snapshot.is_none() && push.snapshot.is_some();
-        return Ok(is_news.then(|| MeasuredRun { snapshot: push.snapshot, ..last.clone() }));
+        return Ok(is_news.then(|| MeasuredRun { snapshot: push.snapshot, suspicion: None, ..last.clone() }));
     }
     if let Some(name) = &push.snapshot
         && let Ok(tree) = server.store.volume().open(client, &Tree::Snapshot(name.clone()))
@@ -81,13 +81,11 @@ fn measure_current(
     let Locking::Held(_lock) = state.lock_writer(std::time::Duration::ZERO)? else { return Ok(None) };
     let Some(mut push) = state.last_push()? else { return Ok(None) };
     let tree = server.store.volume().open(client, &Tree::Current)?;
-    ioctl::sync(&tree.directory)?;
     // Nobody holds the lock, so one without an end was cut short together with its gate.
     push.ended.get_or_insert_with(clock::now);
-    let volume = server.store.volume();
-    push.free_after = push.free_after.or_else(|| volume.room().ok().map(|room| room.percent_free()));
-    push.used_after = push.used_after.or_else(|| volume.used().ok());
-    push.quota_after = push.quota_after.or_else(|| volume.quota(client).ok().flatten());
+    if push.free_after.is_none() {
+        figures::note_after_sync(server, client, &mut push);
+    }
     measure(server, client, push, log, &tree).map(Some)
 }
 
@@ -101,10 +99,12 @@ fn measure(
     let ended = push.ended.unwrap_or_else(clock::now);
     let begun = push.counts_from.unwrap_or(push.started);
     // Clocks may have been set back while it ran.
-    let NewData { bytes, files, changed } = walk::measure(tree, begun.min(ended) - COARSE)?;
-    let (new_data, measure) = new_data(server, client, &push, begun, ended, bytes);
-    let before = log.runs.iter().rev().find(|run| run.is_complete());
-    let gone = before.map_or(0, |before| before.files.saturating_sub(files));
+    let before = snapshot_before(server, client, &push)?;
+    let walked = walk::measure(tree, before.as_ref(), begun.min(ended))?;
+    let (new_data, measure) = new_data(server, client, &push, begun, ended, walked.bytes);
+    let complete = log.runs.iter().rev().find(|run| run.is_complete());
+    let NewData { files, changed, .. } = walked;
+    let gone = complete.map_or(0, |complete| walked.gone(complete.files));
     let config = &server.config;
     let limits = Limits::of(config, client, &server.store.volume().room()?);
     let room = (push.free_after, f64::from(config.minpercent));
@@ -126,6 +126,14 @@ fn measure(
         suspicion,
         accepted: false,
     })
+}
+
+/// The newest snapshot that was taken before this run.
+fn snapshot_before(server: &Server, client: &ClientName, push: &Push) -> Result<Option<OpenTree>> {
+    let volume = server.store.volume();
+    let snapshots = volume.snapshots(client)?;
+    let before = snapshots.into_iter().filter(|name| name.time().is_some() && Some(name) != push.snapshot.as_ref());
+    before.next_back().map(|name| volume.open(client, &Tree::Snapshot(name))).transpose()
 }
 
 /// What the kernel counts for this client is exact. Otherwise the larger of two figures, each of which can
@@ -165,27 +173,25 @@ fn was_alone(server: &Server, client: &ClientName, begun: Timestamp, ended: Time
     !clients.iter().any(|other| other != client && wrote(other).unwrap_or(true))
 }
 
-/// What the client had before goes under a hold for a while, once. A client that is suspicious every night
-/// must not keep its snapshots for ever at the others' cost, so no second hold is made until an
-/// administrator has released the first.
-fn hold_the_earlier(
-    server: &Server,
-    client: &ClientName,
-    state: &ClientState,
-    run: &MeasuredRun,
-    suspicion: &str,
-) -> Result<()> {
-    server.log.warning(format_args!("suspicious client={client} reason={suspicion}"));
-    if state.holds()?.automatic().is_some() {
-        return Ok(());
-    }
-    let hold = Hold {
+/// What the client had before a suspicious run goes under a hold for a while.
+pub(super) fn automatic_hold(run: &MeasuredRun) -> Option<Hold> {
+    let suspicion = run.suspicion.as_ref()?;
+    Some(Hold {
         snapshot: None,
         reason: format!("suspicious backup of {}: {suspicion}", run.started),
         since: run.started,
         until: Some(run.started + HOLD),
         automatic: true,
-    };
+    })
+}
+
+/// Makes that hold, once. A client that is suspicious every night must not keep its snapshots for ever at the
+/// others' cost, so no second one is made until an administrator has released the first.
+fn hold_the_earlier(server: &Server, client: &ClientName, state: &ClientState, hold: Hold) -> Result<()> {
+    server.log.warning(format_args!("suspicious client={client} reason={}", hold.reason));
+    if state.holds()?.automatic().is_some() {
+        return Ok(());
+    }
     server.log.warning(format_args!("hold target={client} reason={}", hold.reason));
     state.change_holds(|holds| holds.holds.push(hold)).map(|_| ())
 }
