@@ -1,0 +1,37 @@
+//! Simple quotas, on an administrator's word: from then on the kernel counts what each client brings.
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+
+use super::hands::Hands;
+use crate::model::Failure;
+use crate::store::quotas::{self, Mode};
+use crate::system::{identity, ioctl};
+
+/// Turns them on where they are off.
+pub(super) fn enable(hands: &Hands, store: &Path) -> Result<()> {
+    let directory = File::open(store).with_context(|| format!("cannot open {}", store.display()))?;
+    match quotas::mode(&directory)? {
+        Some(Mode::Simple) => return Ok(()),
+        Some(Mode::Full) => bail!(Failure::misuse(format!(
+            "full quota groups are on, with which each deletion takes many times as long; turn them off first: \
+             btrfs quota disable {}",
+            store.display()
+        ))),
+        None => {}
+    }
+    hands.act("turn simple quotas on, which no kernel before 6.7 can mount", || {
+        ioctl::enable_simple_quotas(&directory).map_err(|error| match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+            Errno::EINVAL | Errno::ENOTTY => Failure::misuse(format!(
+                "this kernel ({}) has no simple quotas; they need Linux 6.7, and without them new data is measured by \
+                 looking at the files that changed",
+                identity::kernel_release()
+            ))
+            .into(),
+            _ => anyhow::Error::from(error).context("cannot turn simple quotas on"),
+        })
+    })
+}
