@@ -12,9 +12,9 @@ use std::io;
 use anyhow::{Error, Result, bail};
 
 use super::server::{Place, Server};
-use crate::model::{ByteSize, ClientName, Failure, SnapshotName, Status};
+use crate::model::{ByteSize, Failure, Status};
 pub use crate::policy::importance::Order;
-use crate::policy::prune::{PrunePlan, Step};
+use crate::policy::prune::{History, Inventory, PrunePlan, Rules, Step};
 use crate::policy::room::Room;
 use crate::system::lock::{self, Locking};
 use crate::system::{clock, console};
@@ -57,7 +57,8 @@ pub fn run(options: &Options) -> Result<Status> {
     }
     let server = Server::open(&options.place, "byteback-prune")?;
     if options.list {
-        report::list(&server, &plan(&server, options.order)?, options.json)?;
+        let inventory = inventory(&server)?;
+        report::list(&server, &plan(&server, &inventory, options.order), options.json)?;
         return Ok(Status::Done);
     }
     if options.dry_run {
@@ -79,7 +80,8 @@ fn dry_run(server: &Server, options: &Options) -> Result<Status> {
         report::nothing_to_do(&room, options)?;
         return Ok(Status::Done);
     }
-    report::dry_run(server, &plan(server, options.order)?, &room, options)?;
+    let inventory = inventory(server)?;
+    report::dry_run(server, &plan(server, &inventory, options.order), &room, options)?;
     Ok(Status::Done)
 }
 
@@ -120,7 +122,8 @@ fn make_room(server: &Server, options: &Options, unfinished: usize) -> Result<St
         return Ok(if unfinished == 0 { Status::Done } else { Status::Failed });
     }
     server.store.volume().check_discard()?;
-    let plan = plan(server, options.order)?;
+    let inventory = inventory(server)?;
+    let plan = plan(server, &inventory, options.order);
     let mut report = Report::new(before, options);
     let (mut room, mut failed) = (before, unfinished);
     for step in plan.deletions() {
@@ -155,9 +158,9 @@ fn make_room(server: &Server, options: &Options, unfinished: usize) -> Result<St
 }
 
 /// Discards one snapshot; tells the room that there is then, and how many bytes of data came back.
-fn delete(server: &Server, step: &Step, room: &Room, options: &Options) -> Result<(Room, u64)> {
+fn delete(server: &Server, step: &Step<'_>, room: &Room, options: &Options) -> Result<(Room, u64)> {
     let volume = server.store.volume();
-    volume.discard(&step.client, &step.snapshot)?;
+    volume.discard(step.client, step.snapshot)?;
     let after = volume.room()?;
     let back = after.data_avail().saturating_sub(room.data_avail());
     let (Step { client, snapshot, verdict }, free) = (step, after.percent_free());
@@ -191,16 +194,17 @@ fn stranded(room: &Room, server: &Server) -> Option<String> {
     })
 }
 
-fn plan(server: &Server, order: Order) -> Result<PrunePlan> {
-    Ok(PrunePlan::new(&snapshots(server)?, clock::now(), server.config.min_age, order))
+fn plan<'a>(server: &Server, inventory: &'a Inventory, order: Order) -> PrunePlan<'a> {
+    PrunePlan::new(inventory, &Rules { order, config: &server.config }, clock::now())
 }
 
 /// Every snapshot of every client.
-fn snapshots(server: &Server) -> Result<Vec<(ClientName, SnapshotName)>> {
+fn inventory(server: &Server) -> Result<Inventory> {
     let volume = server.store.volume();
-    let mut all = Vec::new();
-    for client in volume.clients()? {
-        all.extend(volume.snapshots(&client)?.into_iter().map(|snapshot| (client.clone(), snapshot)));
-    }
-    Ok(all)
+    let history = |client| {
+        let snapshots = volume.snapshots(&client)?;
+        Ok(History::new(client, snapshots))
+    };
+    let clients = volume.clients()?.into_iter().map(history).collect::<Result<_>>()?;
+    Ok(Inventory { clients })
 }

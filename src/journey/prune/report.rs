@@ -13,18 +13,18 @@ use crate::system::console;
 
 /// What a run has done.
 #[derive(Serialize)]
-pub(super) struct Report {
+pub(super) struct Report<'a> {
     schema: u32,
     percent_free_before: f64,
-    deleted: Vec<Deleted>,
+    deleted: Vec<Deleted<'a>>,
     #[serde(skip)]
     wanted: bool,
 }
 
 #[derive(Serialize)]
-struct Deleted {
+struct Deleted<'a> {
     #[serde(flatten)]
-    step: Step,
+    step: Step<'a>,
     data_bytes_back: u64,
 }
 
@@ -33,10 +33,10 @@ struct Listing<'a> {
     schema: u32,
     percent_free: f64,
     would_begin: bool,
-    steps: Vec<&'a Step>,
+    steps: Vec<&'a Step<'a>>,
 }
 
-impl Report {
+impl<'a> Report<'a> {
     pub(super) fn new(before: Room, options: &Options) -> Self {
         Self {
             schema: 1,
@@ -46,8 +46,8 @@ impl Report {
         }
     }
 
-    pub(super) fn deleted(&mut self, step: &Step, data_bytes_back: u64) {
-        self.deleted.push(Deleted { step: step.clone(), data_bytes_back });
+    pub(super) fn deleted(&mut self, step: &Step<'a>, data_bytes_back: u64) {
+        self.deleted.push(Deleted { step: *step, data_bytes_back });
     }
 
     /// As JSON, if that was asked for; people have read it line by line.
@@ -60,8 +60,8 @@ impl Report {
 }
 
 /// `--list`: as the former program printed it, with the reason behind each path. The last line goes first.
-pub(super) fn list(server: &Server, plan: &PrunePlan, json: bool) -> Result<()> {
-    let most_important_first: Vec<&Step> = plan.steps().iter().rev().collect();
+pub(super) fn list(server: &Server, plan: &PrunePlan<'_>, json: bool) -> Result<()> {
+    let most_important_first: Vec<&Step<'_>> = plan.steps().iter().rev().collect();
     if json {
         let percent_free = server.store.volume().room()?.percent_free();
         let listing = Listing { schema: 1, percent_free, would_begin: false, steps: most_important_first };
@@ -76,8 +76,8 @@ pub(super) fn list(server: &Server, plan: &PrunePlan, json: bool) -> Result<()> 
 }
 
 /// `--dry-run`: the deletions in the order in which they would be made.
-pub(super) fn dry_run(server: &Server, plan: &PrunePlan, room: &Room, options: &Options) -> Result<()> {
-    let steps: Vec<&Step> = plan.deletions().collect();
+pub(super) fn dry_run(server: &Server, plan: &PrunePlan<'_>, room: &Room, options: &Options) -> Result<()> {
+    let steps: Vec<&Step<'_>> = plan.deletions().collect();
     if options.json {
         let listing = Listing { schema: 1, percent_free: room.percent_free(), would_begin: true, steps };
         console::print(serde_json::to_string(&listing)?);
@@ -106,7 +106,7 @@ pub(super) fn nothing_to_do(room: &Room, options: &Options) -> Result<()> {
 }
 
 /// Why there is not more room, in one sentence.
-pub(super) fn only_protected_left(plan: &PrunePlan, room: &Room, options: &Options) -> String {
+pub(super) fn only_protected_left(plan: &PrunePlan<'_>, room: &Room, options: &Options) -> String {
     let mut protected = BTreeMap::new();
     for step in plan.steps() {
         if let Verdict::Keep(protection) = step.verdict {
@@ -124,13 +124,13 @@ pub(super) fn only_protected_left(plan: &PrunePlan, room: &Room, options: &Optio
     )
 }
 
-fn path_of(server: &Server, step: &Step) -> String {
+fn path_of(server: &Server, step: &Step<'_>) -> String {
     server.store.path().join(step.client.as_str()).join(step.snapshot.as_str()).display().to_string()
 }
 
-fn words(step: &Step) -> String {
+fn words(step: &Step<'_>) -> String {
     match step.verdict {
-        Verdict::Delete(reason) => reason.to_string(),
+        Verdict::DeleteByRule | Verdict::Delete(_) => step.verdict.to_string(),
         Verdict::Keep(protection) => format!("kept: {protection}"),
     }
 }
