@@ -7,6 +7,7 @@ mod btrfs;
 pub mod keys;
 mod layout;
 pub mod noted;
+mod records;
 pub mod refusals;
 pub mod rsync_facts;
 pub mod search;
