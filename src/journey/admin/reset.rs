@@ -119,7 +119,7 @@ fn plan(client: &ClientName, snapshots: &[SnapshotName], log: &RunLog, holds: &H
 
 fn carry_out(server: &Server, plan: &Plan) -> Result<()> {
     let volume = server.store.volume();
-    volume.renew_current(&plan.client, plan.from.as_ref())?;
+    volume.renew(&plan.client, plan.from.as_ref())?;
     for snapshot in &plan.deleted {
         volume.discard(&plan.client, snapshot)?;
         server.log.info(format_args!("reset client={} snapshot={snapshot}", plan.client));

@@ -102,8 +102,7 @@ impl Runs {
     /// The abnormal backups that wait for an administrator: of each client the last one, and the one that is
     /// at work.
     pub(super) fn pending(&self) -> Vec<(ClientName, &MeasuredRun)> {
-        let of = |client: &'_ ClientRuns| -> Vec<(ClientName, &'_ MeasuredRun)> { client.pending().collect() };
-        self.clients.iter().flat_map(of).collect()
+        self.clients.iter().flat_map(ClientRuns::pending).collect()
     }
 
     /// Whether the client's backup is at work and abnormally large: then nothing of it is deleted.

@@ -11,7 +11,7 @@ use crate::journey::server::Server;
 use crate::model::hold::Hold;
 use crate::model::run::Push;
 use crate::model::run_log::{Measure, MeasuredRun, RunLog, RunVerdict};
-use crate::model::{ClientName, Tree};
+use crate::model::{ClientName, SnapshotName, Tree};
 use crate::policy::growth::{self, Changes, Growth, Limits, Thresholds};
 use crate::store::growth::NewData;
 use crate::store::{ClientState, OpenTree, growth as walk};
@@ -132,8 +132,9 @@ fn measure(
 fn snapshot_before(server: &Server, client: &ClientName, push: &Push) -> Result<Option<OpenTree>> {
     let volume = server.store.volume();
     let snapshots = volume.snapshots(client)?;
-    let before = snapshots.into_iter().filter(|name| name.time().is_some() && Some(name) != push.snapshot.as_ref());
-    before.next_back().map(|name| volume.open(client, &Tree::Snapshot(name))).transpose()
+    let is_before = |name: &SnapshotName| name.time().is_some() && Some(name) != push.snapshot.as_ref();
+    let newest = snapshots.into_iter().rfind(is_before);
+    newest.map(|name| volume.open(client, &Tree::Snapshot(name))).transpose()
 }
 
 /// What the kernel counts for this client is exact. Otherwise the larger of two figures, each of which can

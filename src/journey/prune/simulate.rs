@@ -11,9 +11,10 @@ use super::known::{ClientRuns, Known};
 use crate::model::span::Span;
 use crate::model::{ByteSize, ClientName, SnapshotName, Status};
 use crate::policy::growth;
+use crate::policy::importance::TargetKind;
 use crate::policy::prune::History;
 use crate::policy::room::Room;
-use crate::policy::simulate::{self, Capacity, Day, Simulated};
+use crate::policy::simulate::{self, Capacity, Day, Simulated, Tier};
 use crate::system::{clock, console};
 
 /// What a client that has not yet shown its rhythm is thought to have.
@@ -49,12 +50,12 @@ struct Told<'a> {
 struct Gone<'a> {
     client: &'a ClientName,
     snapshot: &'a SnapshotName,
-    tier: String,
+    tier: &'static str,
 }
 
 #[derive(Serialize)]
 struct Loss {
-    tier: String,
+    tier: &'static str,
     from: Timestamp,
 }
 
@@ -121,7 +122,7 @@ fn future<'a>(room: &Room, clients: &[Simulated], played: &'a [Day]) -> Future<'
         deleted: day
             .deleted
             .iter()
-            .map(|gone| Gone { client: &gone.client, snapshot: &gone.snapshot, tier: gone.tier.to_string() })
+            .map(|gone| Gone { client: &gone.client, snapshot: &gone.snapshot, tier: words(gone.tier) })
             .collect(),
     };
     let losses = simulate::first_losses(played).into_iter();
@@ -130,7 +131,18 @@ fn future<'a>(room: &Room, clients: &[Simulated], played: &'a [Day]) -> Future<'
         percent_free: room.percent_free(),
         clients: clients.iter().map(habit).collect(),
         days: played.iter().map(told).collect(),
-        first_losses: losses.map(|(tier, from)| Loss { tier: tier.to_string(), from }).collect(),
+        first_losses: losses.map(|(tier, from)| Loss { tier: words(tier), from }).collect(),
+    }
+}
+
+fn words(tier: Tier) -> &'static str {
+    match tier {
+        Tier::ByRule => "one beyond a keep rule",
+        Tier::Surplus => "surplus",
+        Tier::Age => "by age",
+        Tier::Target(TargetKind::Day) => "daily target",
+        Tier::Target(TargetKind::Sunday) => "Sunday target",
+        Tier::Target(TargetKind::FourthSunday) => "fourth-Sunday target",
     }
 }
 
@@ -156,7 +168,7 @@ fn tell(room: &Room, clients: &[Simulated], played: &[Day]) {
         console::print(format_args!("in {} days nothing is deleted", played.len()));
     }
     for (tier, from) in losses {
-        console::print(format_args!("{} begins to go: {tier}", from.strftime("%Y-%m-%d")));
+        console::print(format_args!("{}: the first {} goes", from.strftime("%Y-%m-%d"), words(tier)));
     }
 }
 
