@@ -8,15 +8,15 @@ use nix::errno::Errno;
 
 use super::hands::Hands;
 use crate::model::Failure;
-use crate::store::quotas::{self, Mode};
+use crate::store::{QuotaMode, Store};
 use crate::system::{identity, ioctl};
 
 /// Turns them on where they are off.
 pub(super) fn enable(hands: &Hands, store: &Path) -> Result<()> {
     let directory = File::open(store).with_context(|| format!("cannot open {}", store.display()))?;
-    match quotas::mode(&directory)? {
-        Some(Mode::Simple) => return Ok(()),
-        Some(Mode::Full) => bail!(Failure::misuse(format!(
+    match Store::open(store)?.volume().quota_mode()? {
+        Some(QuotaMode::Simple) => return Ok(()),
+        Some(QuotaMode::Full) => bail!(Failure::misuse(format!(
             "full quota groups are on, with which each deletion takes many times as long; turn them off first: \
              btrfs quota disable {}",
             store.display()
