@@ -268,9 +268,9 @@ fn children(pid: u32) -> impl Iterator<Item = u32> {
 fn written_by(pid: u32, generation: u32) -> u64 {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
     let own = io.lines().find_map(|line| line.strip_prefix("wchar:")?.trim().parse().ok()).unwrap_or(0);
-    children(pid).filter(|_| generation < GENERATIONS).fold(own, |sum: u64, child| {
-        sum.saturating_add(written_by(child, generation + 1))
-    })
+    children(pid)
+        .filter(|_| generation < GENERATIONS)
+        .fold(own, |sum: u64, child| sum.saturating_add(written_by(child, generation + 1)))
 }
 
 /// Bytes that this process and the children that it has waited for have read and written.

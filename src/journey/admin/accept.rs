@@ -47,10 +47,9 @@ pub fn run(options: &Options) -> Result<Status> {
         pending = growth::is_pending(log).cloned();
         log.accept(clock::now());
     })?;
-    server.log.info(format_args!(
-        "accept client={client} new={}",
-        pending.as_ref().map_or(0, |run| run.new_data)
-    ));
+    server
+        .log
+        .info(format_args!("accept client={client} new={}", pending.as_ref().map_or(0, |run| run.new_data)));
     if options.json {
         let answer = Answer { schema: 1, client: client.as_str(), accepted: pending.as_ref() };
         console::print(serde_json::to_string(&answer)?);
@@ -58,7 +57,9 @@ pub fn run(options: &Options) -> Result<Status> {
     }
     if let Some(run) = &pending {
         let (size, started) = (ByteSize(run.new_data), run.started);
-        console::print(format_args!("the {size} of new data that {client} brought on {started} are accepted"));
+        console::print(format_args!(
+            "the {size} of new data that {client} brought on {started} are accepted"
+        ));
     }
     console::print(format_args!("the next complete backup of {client} may be of any size"));
     Ok(Status::Done)

@@ -6,8 +6,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::target::Target;
 use super::open_for_target;
+use super::target::Target;
 use crate::journey::server::Place;
 use crate::model::hold::Hold;
 use crate::model::{Failure, Status, escaped};

@@ -106,7 +106,13 @@ fn forget_abnormal(log: &mut RunLog) {
 }
 
 /// What was taken since the first abnormal run began holds what that run brought.
-fn plan(client: &ClientName, snapshots: &[SnapshotName], log: &RunLog, holds: &Holds, now: Timestamp) -> Plan {
+fn plan(
+    client: &ClientName,
+    snapshots: &[SnapshotName],
+    log: &RunLog,
+    holds: &Holds,
+    now: Timestamp,
+) -> Plan {
     let first = growth::pending(log).next();
     let taken: Vec<&SnapshotName> = growth::pending(log).filter_map(|run| run.snapshot.as_ref()).collect();
     let is_later = |name: &SnapshotName| first.is_some_and(|run| name.time() > Some(run.started));
@@ -212,7 +218,10 @@ mod tests {
             ..Holds::default()
         };
         let plan = plan(&"web1".parse().unwrap(), &snapshots, &log, &holds(name(4)), Timestamp::UNIX_EPOCH);
-        assert_eq!((plan.from, plan.deleted, plan.held), (Some(name(2)), vec![name(3), name(5)], vec![name(4)]));
+        assert_eq!(
+            (plan.from, plan.deleted, plan.held),
+            (Some(name(2)), vec![name(3), name(5)], vec![name(4)])
+        );
         forget_abnormal(&mut log);
         assert_eq!(log.runs.len(), 4);
     }

@@ -33,6 +33,8 @@ pub(super) struct Deletions<'a> {
     room: Room,
     troubles: usize,
     may_discard: bool,
+    /// Left since somebody reads them.
+    skipped: usize,
     /// How much of the store, in percent, one deletion gave back when it was seen last.
     usual_gain: Option<f64>,
 }
@@ -41,7 +43,7 @@ impl<'a> Deletions<'a> {
     pub(super) fn new(pruner: &'a Pruner<'a>, signals: &'a Signals, troubles: usize) -> Result<Self> {
         let room = pruner.server.store.volume().room()?;
         let report = Report::new(&room, pruner.options.json);
-        Ok(Self { pruner, signals, report, room, troubles, may_discard: false, usual_gain: None })
+        Ok(Self { pruner, signals, report, room, troubles, may_discard: false, skipped: 0, usual_gain: None })
     }
 
     /// Deletes until there is room.
@@ -57,17 +59,19 @@ impl<'a> Deletions<'a> {
             self.let_others_work(runs, begun.elapsed());
         }
         let mut goal = self.pruner.goal(runs);
-        if goal.is_met_by(self.room.percent_free()) {
-            if self.report.is_empty() && self.pruner.options.verbose {
-                report::nothing_to_do(&self.room);
-            }
-        } else {
+        let begins = !goal.is_met_by(self.room.percent_free());
+        if begins {
             goal = self.make_room(plan, runs, goal)?;
+        } else if self.report.is_empty() && self.pruner.options.verbose {
+            report::nothing_to_do(&self.room);
         }
         self.report.pending(&self.pruner.server, runs, &goal);
-        if self.wants_more(&goal) && !goal.is_met_by(self.room.percent_free()) {
+        if begins && self.wants_more(&goal) {
             self.report.print(&self.room)?;
-            bail!(Failure::failed(report::only_protected_left(plan, runs, &self.room, &goal)));
+            bail!(Failure::failed(match self.skipped {
+                0 => report::only_protected_left(plan, runs, &self.room, &goal),
+                skipped => report::only_read_left(skipped, &self.room, &goal),
+            }));
         }
         Ok(())
     }
@@ -81,8 +85,11 @@ impl<'a> Deletions<'a> {
                 bail!(Failure::failed(advice));
             }
             let begun = Instant::now();
-            let batch: Vec<&Step<'_>> =
-                steps.by_ref().filter(|step| !runs.is_growing(step.client)).take(self.at_once(&goal)).collect();
+            let batch: Vec<&Step<'_>> = steps
+                .by_ref()
+                .filter(|step| !runs.is_growing(step.client))
+                .take(self.at_once(&goal))
+                .collect();
             self.delete(&batch)?;
             runs.look_again(&self.pruner.server);
             goal = self.pruner.goal(runs);
@@ -115,8 +122,7 @@ impl<'a> Deletions<'a> {
             self.may_discard = true;
         }
         let (used, free) = (volume.used()?, self.room.percent_free());
-        let batch: Vec<_> =
-            steps.iter().map(|step| (step.client.clone(), step.snapshot.clone())).collect();
+        let batch: Vec<_> = steps.iter().map(|step| (step.client.clone(), step.snapshot.clone())).collect();
         let results = volume.discard_batch(&batch);
         self.room = volume.room()?;
         let done = results.iter().filter(|result| result.is_ok()).count();
@@ -137,8 +143,9 @@ impl<'a> Deletions<'a> {
     /// One that could not be deleted.
     fn bear(&mut self, step: &Step<'_>, error: Error) -> Result<()> {
         let server = &self.pruner.server;
-        if error.chain().any(|cause| cause.is::<BeingRead>()) {
+        if error.chain().any(<dyn std::error::Error>::is::<BeingRead>) {
             // Nothing was done to it; the next run finds it again.
+            self.skipped += 1;
             let Step { client, snapshot, .. } = step;
             server.log.info(format_args!("skipped client={client} snapshot={snapshot} reason=being read"));
             console::say(format_args!("{client}/{snapshot} is left for now: somebody reads it"));
@@ -162,7 +169,9 @@ impl<'a> Deletions<'a> {
         ));
         if self.pruner.options.verbose {
             let back = ByteSize(back);
-            console::say(format_args!("{client}/{snapshot} deleted ({verdict}): {back} back, {free:.1} % free"));
+            console::say(format_args!(
+                "{client}/{snapshot} deleted ({verdict}): {back} back, {free:.1} % free"
+            ));
         }
         self.report.deleted(step, back);
     }

@@ -15,8 +15,8 @@ use crate::model::{ClientName, SnapshotName, Tree};
 use crate::policy::growth::{self, Changes, Growth, Limits, Thresholds};
 use crate::store::growth::NewData;
 use crate::store::{ClientState, OpenTree, growth as walk};
-use crate::system::lock::Locking;
 use crate::system::clock;
+use crate::system::lock::Locking;
 
 /// A client says "complete" at once after its push. One that has not done so in this time will not.
 const UNTIL_COMPLETE: SignedDuration = SignedDuration::from_mins(10);
@@ -64,7 +64,9 @@ pub(super) fn look(
     {
         return measure(server, client, push, &log, &tree).map(Some);
     }
-    let waits = push.is_complete() && !is_over && push.ended.is_some_and(|ended| clock::now() < ended + UNTIL_COMPLETE);
+    let waits = push.is_complete()
+        && !is_over
+        && push.ended.is_some_and(|ended| clock::now() < ended + UNTIL_COMPLETE);
     if waits {
         return Ok(None);
     }

@@ -15,8 +15,8 @@ use anyhow::{Result, bail};
 
 use super::server::{Place, Server};
 use crate::model::{ClientName, Failure, Status};
-pub use crate::policy::prune::Order;
 use crate::policy::goal::Goal;
+pub use crate::policy::prune::Order;
 use crate::policy::prune::{PrunePlan, Rules};
 use crate::policy::tiers;
 use crate::system::lock::{self, Locking};
@@ -85,7 +85,9 @@ pub fn run(options: &Options) -> Result<Status> {
         )));
     }
     let pruner = Pruner { server, options, minpercent, maxpercent };
-    tiers::broken_rules(&pruner.server.config).iter().for_each(|why| complain(&pruner.server, why));
+    for why in tiers::broken_rules(&pruner.server.config) {
+        complain(&pruner.server, &why);
+    }
     match &options.action {
         Action::List => report::list(&pruner, &Known::gather(&pruner.server)?),
         Action::Simulate(days) => simulate::show(&pruner, &Known::gather(&pruner.server)?, *days),

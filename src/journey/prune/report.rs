@@ -119,6 +119,12 @@ fn pending(runs: &Runs) -> Vec<Pending> {
     runs.pending().into_iter().map(pending).collect()
 }
 
+fn say_pending(runs: &Runs, goal: &Goal) {
+    for pending in pending(runs) {
+        console::say(pending.words(goal));
+    }
+}
+
 impl Pending {
     fn words(&self, goal: &Goal) -> String {
         let Self { client, started, new_data, typical, .. } = self;
@@ -151,7 +157,7 @@ pub(super) fn list(pruner: &Pruner<'_>, known: &Known) -> Result<Status> {
     for (number, step) in most_important_first.iter().enumerate() {
         console::print(format_args!("{number:>3}: {}  ({})", path_of(&pruner.server, step), words(step)));
     }
-    pending(&known.runs).iter().for_each(|pending| console::say(pending.words(&goal)));
+    say_pending(&known.runs, &goal);
     Ok(Status::Done)
 }
 
@@ -167,7 +173,9 @@ pub(super) fn rehearse(pruner: &Pruner<'_>, known: &Known) -> Result<Status> {
         print_listing(known, &goal, &room, plan.by_rule().iter().chain(by_need).collect())?;
         return Ok(Status::Done);
     }
-    let show = |step: &Step<'_>| console::print(format_args!("{}  ({})", path_of(&pruner.server, step), words(step)));
+    let show = |step: &Step<'_>| {
+        console::print(format_args!("{}  ({})", path_of(&pruner.server, step), words(step)))
+    };
     if !plan.by_rule().is_empty() {
         console::print("These would be deleted by rule:");
         plan.by_rule().iter().for_each(show);
@@ -181,7 +189,7 @@ pub(super) fn rehearse(pruner: &Pruner<'_>, known: &Known) -> Result<Status> {
     } else {
         nothing_to_do(&room);
     }
-    pending(&known.runs).iter().for_each(|pending| console::say(pending.words(&goal)));
+    say_pending(&known.runs, &goal);
     Ok(Status::Done)
 }
 
@@ -225,6 +233,16 @@ pub(super) fn only_protected_left(plan: &PrunePlan<'_>, runs: &Runs, room: &Room
     format!(
         "only {:.1} % are free, {:.1} % are wanted, and no snapshot is left that may be deleted ({reasons}); \
          enlarge the store or move a client away",
+        room.percent_free(),
+        goal.until
+    )
+}
+
+/// The same, when others could go but for their readers.
+pub(super) fn only_read_left(skipped: usize, room: &Room, goal: &Goal) -> String {
+    format!(
+        "only {:.1} % are free, {:.1} % are wanted, and {skipped} snapshots that may be deleted are being read; run \
+         it again when the restores have ended",
         room.percent_free(),
         goal.until
     )

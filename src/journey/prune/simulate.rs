@@ -87,7 +87,8 @@ fn simulated(history: &History, runs: &ClientRuns) -> Simulated {
 
 /// The median of the times between its last snapshots.
 fn rhythm(history: &History) -> Span {
-    let mut times: Vec<i64> = history.snapshots.iter().filter_map(SnapshotName::time).map(Timestamp::as_second).collect();
+    let mut times: Vec<i64> =
+        history.snapshots.iter().filter_map(SnapshotName::time).map(Timestamp::as_second).collect();
     times.sort_unstable();
     let last = &times[times.len().saturating_sub(15)..];
     let mut gaps: Vec<i64> = last.windows(2).map(|pair| pair[1] - pair[0]).collect();

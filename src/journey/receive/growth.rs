@@ -121,7 +121,11 @@ impl<'a> Observer<'a> {
         let Some(before) = record.used_before else { return written };
         let used = self.visit.server.store.volume().used().unwrap_or(before);
         let grown = used.saturating_sub(before);
-        if grown > written && is_alone(&self.visit.server, &self.visit.grant.client) { grown } else { written }
+        if grown > written && is_alone(&self.visit.server, &self.visit.grant.client) {
+            grown
+        } else {
+            written
+        }
     }
 
     /// A pruner that is at work meanwhile should know how large this run has become.
@@ -160,7 +164,9 @@ fn count_with(record: &mut Push, last: Option<Push>, log: &RunLog) {
 fn is_alone(server: &Server, client: &ClientName) -> bool {
     let at_work = |other: &ClientName| {
         let state = server.store.client_state(other);
-        state.and_then(|state| state.last_push()).map_or(true, |push| push.is_some_and(|push| push.ended.is_none()))
+        state
+            .and_then(|state| state.last_push())
+            .map_or(true, |push| push.is_some_and(|push| push.ended.is_none()))
     };
     let others = server.store.volume().clients().unwrap_or_default();
     !others.iter().any(|other| other != client && at_work(other))

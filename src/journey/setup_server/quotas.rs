@@ -1,9 +1,10 @@
 //! Simple quotas, on an administrator's word: from then on the kernel counts what each client brings.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use nix::errno::Errno;
 
 use super::hands::Hands;
@@ -24,14 +25,19 @@ pub(super) fn enable(hands: &Hands, store: &Path) -> Result<()> {
         None => {}
     }
     hands.act("turn simple quotas on, which no kernel before 6.7 can mount", || {
-        ioctl::enable_simple_quotas(&directory).map_err(|error| match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
-            Errno::EINVAL | Errno::ENOTTY => Failure::misuse(format!(
-                "this kernel ({}) has no simple quotas; they need Linux 6.7, and without them new data is measured by \
-                 looking at the files that changed",
-                identity::kernel_release()
-            ))
-            .into(),
-            _ => anyhow::Error::from(error).context("cannot turn simple quotas on"),
-        })
+        ioctl::enable_simple_quotas(&directory).map_err(explain)
     })
+}
+
+fn explain(error: io::Error) -> Error {
+    let number = error.raw_os_error();
+    if number != Some(Errno::EINVAL as i32) && number != Some(Errno::ENOTTY as i32) {
+        return Error::from(error).context("cannot turn simple quotas on");
+    }
+    let kernel = identity::kernel_release();
+    Failure::misuse(format!(
+        "this kernel ({kernel}) has no simple quotas; they need Linux 6.7, and without them new data is measured by \
+         looking at the files that changed"
+    ))
+    .into()
 }
