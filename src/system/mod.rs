@@ -15,6 +15,7 @@ pub mod image;
 pub mod ioctl;
 pub mod lock;
 pub mod log;
+pub mod memory;
 pub mod mounts;
 pub mod process;
 pub mod progress;

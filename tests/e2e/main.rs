@@ -13,6 +13,7 @@ mod client;
 mod compare;
 mod forger;
 mod former;
+mod growth;
 mod limits;
 mod load;
 mod matrix;

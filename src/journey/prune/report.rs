@@ -174,7 +174,7 @@ pub(super) fn rehearse(pruner: &Pruner<'_>, known: &Known) -> Result<Status> {
         return Ok(Status::Done);
     }
     let show = |step: &Step<'_>| {
-        console::print(format_args!("{}  ({})", path_of(&pruner.server, step), words(step)))
+        console::print(format_args!("{}  ({})", path_of(&pruner.server, step), words(step)));
     };
     if !plan.by_rule().is_empty() {
         console::print("These would be deleted by rule:");

@@ -17,8 +17,9 @@ use crate::model::run_log::RunLog;
 use crate::model::{ClientName, Failure};
 use crate::policy::admission;
 use crate::policy::growth::{self, Growth, Limits};
+use crate::policy::room::Room;
 use crate::store::ClientState;
-use crate::system::{clock, console, detach, files};
+use crate::system::{clock, console, detach, files, ioctl, memory};
 
 /// How often a push that is at work is looked at: two reads of `/proc` and one ioctl.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
@@ -74,6 +75,8 @@ pub(super) struct Observer<'a> {
     state: &'a ClientState,
     log: RunLog,
     limits: Limits,
+    /// New data of the runs before that nobody has measured yet.
+    carried: u64,
     /// New data that was last published in push.json.
     published: u64,
 }
@@ -88,44 +91,54 @@ impl<'a> Observer<'a> {
             RunLog::default()
         });
         figures::note_before(server, client, record);
-        count_with(record, state.last_push().ok().flatten(), &log);
+        let carried = count_with(record, state.last_push().ok().flatten(), &log);
         let limits = Limits::of(&server.config, client, &room);
-        Ok(Self { visit, state, log, limits, published: 0 })
+        Ok(Self { visit, state, log, limits, carried, published: 0 })
     }
 
     /// Whether the push is to be stopped: it is abnormally large and uses up the last room. Its client is
     /// told before its rsync ends, since then nobody listens any more.
     pub(super) fn stops(&mut self, record: &mut Push, written: u64) -> bool {
-        let (server, client) = (&self.visit.server, &self.visit.grant.client);
-        let Ok(room) = server.store.volume().room() else { return false };
-        record.new_so_far = self.new_so_far(record, written);
+        let client = &self.visit.grant.client;
+        let Ok(room) = self.visit.server.store.volume().room() else { return false };
+        let (new, waiting) = self.new_so_far(record, written);
+        record.new_so_far = new;
         self.publish(record);
-        let minpercent = f64::from(server.config.minpercent);
-        let judged = |log: &RunLog| {
-            let (new, free) = (record.new_so_far, room.percent_free());
-            growth::may_go_on(new, log, &self.limits, clock::now(), free, minpercent)
-        };
-        if judged(&self.log).is_ok() {
+        if self.judge(new, percent_left(&room, waiting)).is_ok() {
             return false;
         }
-        // An administrator may have accepted it meanwhile.
+        // It matters now: what is only in memory yet is written, so that the room is what it is said to be;
+        // and an administrator may have accepted the backup meanwhile.
+        let Some(free) = self.percent_free_on_disk() else { return false };
         self.log = self.state.runs().unwrap_or_default();
-        let Err(growth) = judged(&self.log) else { return false };
+        let Err(growth) = self.judge(new, free) else { return false };
         record.stopped = true;
         console::say(format_args!("byteback-receive: refused: {}", sentence(&growth, client)));
         true
     }
 
-    /// What rsync has written; or what the store has lost since, where nobody else can have taken it.
-    fn new_so_far(&self, record: &Push, written: u64) -> u64 {
-        let Some(before) = record.used_before else { return written };
+    fn judge(&self, new: u64, percent_free: f64) -> Result<(), Growth> {
+        let minpercent = f64::from(self.visit.server.config.minpercent);
+        growth::may_go_on(new, &self.log, &self.limits, clock::now(), percent_free, minpercent)
+    }
+
+    fn percent_free_on_disk(&self) -> Option<f64> {
+        let volume = self.visit.server.store.volume();
+        ioctl::sync(volume.home(&self.visit.grant.client).ok()?).ok()?;
+        volume.room().ok().map(|room| room.percent_free())
+    }
+
+    /// What rsync has written; or what the store has lost since, where nobody else can have taken it. And how
+    /// much of it may be in memory only.
+    fn new_so_far(&self, record: &Push, written: u64) -> (u64, u64) {
+        let written = self.carried.saturating_add(written);
+        let Some(before) = record.used_before else { return (written, 0) };
         let used = self.visit.server.store.volume().used().unwrap_or(before);
         let grown = used.saturating_sub(before);
         if grown > written && is_alone(&self.visit.server, &self.visit.grant.client) {
-            grown
-        } else {
-            written
+            return (grown, 0);
         }
+        (written, written.saturating_sub(grown).min(memory::not_yet_written()))
     }
 
     /// A pruner that is at work meanwhile should know how large this run has become.
@@ -149,15 +162,21 @@ impl<'a> Observer<'a> {
 }
 
 /// A run whose push begins before the last one was measured is measured together with that: otherwise a
-/// client could hide a large one behind a small one that follows at once.
-fn count_with(record: &mut Push, last: Option<Push>, log: &RunLog) {
-    let Some(last) = last.filter(|last| log.last().is_none_or(|run| run.started != last.started)) else {
-        return;
-    };
+/// client could hide a large one behind a small one that follows at once. Gives what that one wrote.
+fn count_with(record: &mut Push, last: Option<Push>, log: &RunLog) -> u64 {
+    let is_measured = |last: &Push| log.last().is_some_and(|run| run.started == last.started);
+    let Some(last) = last.filter(|last| !is_measured(last)) else { return 0 };
     record.counts_from = Some(last.counts_from.unwrap_or(last.started));
     record.used_before = last.used_before.or(record.used_before);
     record.free_before = last.free_before.or(record.free_before);
     record.quota_before = last.quota_before.or(record.quota_before);
+    last.bytes_written.max(last.new_so_far)
+}
+
+/// The room in percent, when these bytes will have come to it.
+#[allow(clippy::cast_precision_loss, reason = "a percentage needs no more than 52 bits of a byte count")]
+fn percent_left(room: &Room, waiting: u64) -> f64 {
+    room.percent_free() - 100.0 * waiting as f64 / room.data_most().max(1) as f64
 }
 
 /// Whether no other client's push is at work, as far as their records tell.
