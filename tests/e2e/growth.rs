@@ -49,7 +49,7 @@ fn night(client: &Client, seed: u64, megabytes: usize, days: i64) {
 }
 
 /// Two clients with some history, and marks so near that 150 MB more go below them.
-fn with_history<'a>(world: &'a World) -> (Client<'a>, Client<'a>, String) {
+fn with_history(world: &World) -> (Client<'_>, Client<'_>, String) {
     let (hostile, other) = (Client::enrolled(world, "hostile"), Client::enrolled(world, "other"));
     configure(world, "");
     for (seed, days) in [(1, 40), (2, 30), (3, 20), (4, 10)] {

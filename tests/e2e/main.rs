@@ -22,6 +22,7 @@ mod restore;
 mod run;
 mod setup;
 mod soak;
+mod space;
 mod torture;
 mod trouble;
 mod versions;

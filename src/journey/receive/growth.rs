@@ -29,8 +29,13 @@ pub(super) const EVERY: Duration = Duration::from_secs(1);
 /// # Errors
 /// Busy, with what is short.
 pub(super) fn admit(visit: &Visit) -> Result<()> {
-    let room = visit.server.store.volume().room()?;
-    let Err(short) = admission::admit(&room) else { return Ok(()) };
+    let volume = visit.server.store.volume();
+    if admission::admit(&volume.room()?).is_ok() {
+        return Ok(());
+    }
+    // What was deleted a moment ago counts only after a commit.
+    ioctl::sync(volume.home(&visit.grant.client)?)?;
+    let Err(short) = admission::admit(&volume.room()?) else { return Ok(()) };
     visit.making_room.set(true);
     start_pruner(visit);
     bail!(Failure::busy(format!(
