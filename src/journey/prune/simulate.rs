@@ -77,12 +77,11 @@ pub(super) fn show(pruner: &Pruner<'_>, known: &Known, days: u32) -> Result<Stat
 fn simulated(history: &History, runs: &ClientRuns) -> Simulated {
     let measured = runs.log.runs.iter();
     let sizes = measured.filter_map(|run| Some((run.snapshot.clone()?, run.new_data)));
-    Simulated {
-        history: history.clone(),
-        sizes: sizes.collect::<HashMap<_, _>>(),
-        new_data: growth::typical(&runs.log).unwrap_or(0),
-        every: rhythm(history),
-    }
+    let every = rhythm(history);
+    // What is typical is a day's new data, however many backups brought it.
+    let share = every.as_secs().min(DAILY.as_secs());
+    let new_data = growth::typical(&runs.log).unwrap_or(0) / DAILY.as_secs() * share;
+    Simulated { history: history.clone(), sizes: sizes.collect::<HashMap<_, _>>(), new_data, every }
 }
 
 /// The median of the times between its last snapshots.
