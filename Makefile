@@ -3,6 +3,7 @@
 # make fuzz    every parser of outside bytes, 20 seconds each (more: fuzz/run)
 # make soak    the same with many more cases, and the long tests
 # make bench   what byteback costs beside bare rsync (root)
+# make planning  what the plan of a pruning costs; make bench measures it too
 # make lint    format, clippy, man pages
 # make install DESTDIR= PREFIX=/usr/local
 
@@ -17,7 +18,7 @@ ONLY ?=
 SANDBOXED := --config "target.'cfg(unix)'.runner='$(CURDIR)/tests/sandbox'"
 ROOT = @[ "$$(id -u)" = 0 ] || { echo "make $@ needs root (it mounts, makes users, starts an sshd): sudo make $@" >&2; exit 2; }
 
-.PHONY: build demo test fuzz soak bench lint install tools
+.PHONY: build demo test fuzz soak bench planning lint install tools
 
 build: tools
 	$(CARGO) build --locked --release
@@ -54,6 +55,10 @@ bench:
 	@tests/install-tools
 	@$(CARGO) build --locked --release
 	@tests/sandbox benches/run
+	@$(MAKE) --no-print-directory planning
+
+planning: tools
+	@$(CARGO) bench --locked --bench planning
 
 lint: tools
 	$(CARGO) fmt --check

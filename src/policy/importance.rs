@@ -25,6 +25,10 @@ use jiff::tz::TimeZone;
 use crate::model::{ClientName, SnapshotName};
 
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod simulation;
 
 const DAY: i64 = 86_400;

@@ -4,7 +4,7 @@
 //! What a snapshot gives back when it goes is not known beforehand (its blocks are shared with others);
 //! here it is what its run brought, so all is an estimate.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -198,11 +198,13 @@ impl<'r> Simulation<'r> {
     }
 
     fn forget(&mut self, deleted: &[Deleted]) {
-        let mut gone: HashMap<&ClientName, Vec<&SnapshotName>> = HashMap::new();
-        deleted.iter().for_each(|d| gone.entry(&d.client).or_default().push(&d.snapshot));
+        let mut gone: HashMap<&ClientName, HashSet<&SnapshotName>> = HashMap::new();
+        for Deleted { client, snapshot, .. } in deleted {
+            gone.entry(client).or_default().insert(snapshot);
+        }
         for history in &mut self.inventory.clients {
             if let Some(gone) = gone.get(&history.client) {
-                history.snapshots.retain(|snapshot| !gone.contains(&snapshot));
+                history.snapshots.retain(|snapshot| !gone.contains(snapshot));
             }
         }
     }

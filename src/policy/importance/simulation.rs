@@ -6,26 +6,26 @@ use proptest::prelude::*;
 
 use super::*;
 
-type Snapshots = Vec<(ClientName, SnapshotName)>;
+pub(super) type Snapshots = Vec<(ClientName, SnapshotName)>;
 
-fn client(number: u8) -> ClientName {
+pub(super) fn client(number: u8) -> ClientName {
     format!("client{number}").parse().unwrap()
 }
 
-fn at(second: i64) -> SnapshotName {
+pub(super) fn at(second: i64) -> SnapshotName {
     SnapshotName::at(Timestamp::from_second(second).unwrap())
 }
 
 /// A snapshot in its place, by itself.
 #[derive(Debug, Clone, PartialEq)]
-struct Placed {
-    client: ClientName,
-    snapshot: SnapshotName,
-    reason: Reason,
+pub(super) struct Placed {
+    pub(super) client: ClientName,
+    pub(super) snapshot: SnapshotName,
+    pub(super) reason: Reason,
 }
 
 /// The order of snapshots that are given one by one.
-fn ranked(list: &[(ClientName, SnapshotName)], now: Timestamp, order: Order) -> Vec<Placed> {
+pub(super) fn ranked(list: &[(ClientName, SnapshotName)], now: Timestamp, order: Order) -> Vec<Placed> {
     let mut by_client: HashMap<&ClientName, Vec<SnapshotName>> = HashMap::new();
     for (client, snapshot) in list {
         by_client.entry(client).or_default().push(snapshot.clone());
@@ -36,12 +36,12 @@ fn ranked(list: &[(ClientName, SnapshotName)], now: Timestamp, order: Order) -> 
     rank(clients, now, order).into_iter().map(placed).collect()
 }
 
-fn owned(ranked: &[Placed]) -> Snapshots {
+pub(super) fn owned(ranked: &[Placed]) -> Snapshots {
     ranked.iter().map(|r| (r.client.clone(), r.snapshot.clone())).collect()
 }
 
 /// A Saturday, shortly before midnight.
-const NOW: &str = "2026-11-21T23:47:31Z";
+pub(super) const NOW: &str = "2026-11-21T23:47:31Z";
 
 fn now() -> Timestamp {
     NOW.parse().unwrap()
@@ -146,7 +146,7 @@ fn by_age_the_newest_is_worth_most() {
 }
 
 /// Up to three clients with snapshots within a good year, many in the last days, some in the future.
-fn any_snapshots() -> impl Strategy<Value = Snapshots> {
+pub(super) fn any_snapshots() -> impl Strategy<Value = Snapshots> {
     let seconds = prop_oneof![-400 * DAY..5 * DAY, -2 * DAY..0];
     let snapshot = (0u8..3, seconds).prop_map(|(number, offset)| (client(number), offset));
     prop::collection::vec(snapshot, 0..60).prop_map(|list| {
@@ -228,6 +228,23 @@ proptest! {
         };
         let ((quiet_kept, quiet_all), (flood_kept, _)) = (targets(0), targets(1));
         prop_assert!(quiet_kept == quiet_all || quiet_kept >= flood_kept);
+    }
+}
+
+proptest! {
+    #[test]
+    fn of_clients_with_the_same_rhythm_none_keeps_a_target_more_but_the_last(
+        nights in prop::collection::btree_set(0i64..600 * 24, 1..60), clients in 2u8..6, left in 1usize..300,
+    ) {
+        let own = |number| nights.iter().map(move |hour| (client(number), at(now().as_second() - hour * 3600)));
+        let snapshots: Snapshots = (0..clients).flat_map(own).collect();
+        let order = ranked(&snapshots, now(), Order::Importance);
+        let kept = &order[..left.min(order.len())];
+        let is_target = |r: &&Placed| matches!(r.reason, Reason::Target(_));
+        let count = |number| kept.iter().filter(is_target).filter(|r| r.client == client(number)).count();
+        let counts: Vec<usize> = (0..clients).map(count).collect();
+        prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{:?}", counts);
+        prop_assert!(counts.is_sorted_by(|a, b| a >= b), "{:?}", counts);
     }
 }
 
