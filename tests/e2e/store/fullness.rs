@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use byteback::system::ioctl;
 
@@ -68,33 +68,36 @@ fn on_a_disk_full_of_metadata_the_ballast_gives_the_room_to_delete() {
     assert_eq!(answer(&deed(&world, &["ballast"]).must(0)), "true", "it is made again");
 }
 
-/// With files and snapshots in turn, since one still fits where the other no longer does; whether it came so
-/// far that a snapshot could no longer be made writable.
+/// With files until none can be made, with a snapshot of them all, and by unlinking, which the kernel allows
+/// itself out of its reserve, and which copies what a snapshot shares. Whether it came so far that a snapshot
+/// could no longer be made writable and nothing be unlinked.
 fn fill_metadata(world: &World, current: &Path) -> bool {
     fill_data(current);
-    for number in 0..600 {
-        fill_with_attributes(current, number);
-        let name = format!("2026-02-01T{:02}:{:02}+0000", number / 60, number % 60);
-        if deed(world, &["freeze", "web1", &name]).code() == 0 {
-            continue;
+    let mut files = fill_with_attributes(current);
+    for number in 0..60 {
+        deed(world, &["freeze", "web1", &format!("2026-02-01T00:{number:02}+0000")]);
+        let some = files.split_off(files.len().saturating_sub(200));
+        let unlinked = some.iter().step_by(3).try_for_each(fs::remove_file);
+        ioctl::sync(File::open(current).unwrap()).unwrap();
+        if unlinked.is_err() {
+            let one = File::open(world.store.join("web1").join(day(2))).unwrap();
+            return ioctl::set_read_only(&one, false).is_err();
         }
-        let one = File::open(world.store.join("web1").join(day(2))).unwrap();
-        if let Err(error) = ioctl::set_read_only(&one, false) {
-            return error.kind() == std::io::ErrorKind::StorageFull;
-        }
-        ioctl::set_read_only(&one, true).unwrap();
     }
     false
 }
 
-fn fill_with_attributes(current: &Path, round: u64) {
-    let value = noise(round, 3800);
-    for size in [3800, 400, 0] {
+fn fill_with_attributes(current: &Path) -> Vec<PathBuf> {
+    let value = noise(7, 3800);
+    let mut made = Vec::new();
+    for size in [3800, 400] {
         for number in 0.. {
-            let path = current.join(format!("x{round}-{size}-{number}"));
-            if File::create(&path).and_then(|_| xattr::set(path, "user.x", &value[..size])).is_err() {
+            let path = current.join(format!("x{size}-{number}"));
+            if File::create(&path).and_then(|_| xattr::set(&path, "user.x", &value[..size])).is_err() {
                 break;
             }
+            made.push(path);
         }
     }
+    made
 }
