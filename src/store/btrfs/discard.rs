@@ -129,10 +129,10 @@ impl Btrfs {
     pub(super) fn despite_full(&self, step: impl Fn() -> io::Result<()>) -> io::Result<()> {
         let done = step();
         let is_full = done.as_ref().is_err_and(|error| error.raw_os_error() == Some(Errno::ENOSPC as i32));
-        if !is_full || !Ballast::of(&self.path).release()? {
+        let Some(ballast) = is_full.then(|| Ballast::of(&self.path).release()).transpose()?.flatten() else {
             return done;
-        }
-        ioctl::sync(&self.root)?;
+        };
+        self.wait_until_cleaned(&[ballast])?;
         step()
     }
 

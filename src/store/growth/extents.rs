@@ -8,13 +8,13 @@ use std::vec;
 
 use crate::system::ioctl::{self, Extent};
 
-/// Bytes of `file` that `before` does not have at the same offset in the same place. Both are read side by
-/// side, a few extents at a time, however many there are.
+/// Bytes of `file`, which is `size` bytes long, that `before` does not have at the same offset in the same
+/// place. Both are read side by side, a few extents at a time, however many there are.
 ///
 /// # Errors
 /// `TimedOut` after `deadline`; else what the kernel says.
-pub(super) fn new_bytes(file: &File, before: Option<&File>, deadline: Instant) -> io::Result<u64> {
-    let new = Extents::of(file, deadline);
+pub(super) fn new_bytes(file: &File, size: u64, before: Option<&File>, deadline: Instant) -> io::Result<u64> {
+    let new = Extents::of(file, deadline).map(|extent| extent.map(|extent| trimmed(extent, size)));
     match before {
         Some(before) => fresh(new, Extents::of(before, deadline)),
         None => fresh(new, std::iter::empty()),
@@ -45,6 +45,14 @@ fn fresh(
         fresh = fresh.saturating_add(extent.length.saturating_sub(kept));
     }
     Ok(fresh)
+}
+
+/// Data within the metadata is told in whole blocks, and is no longer than the file.
+fn trimmed(extent: Extent, size: u64) -> Extent {
+    match extent.flags & Extent::INLINE {
+        0 => extent,
+        _ => Extent { length: extent.length.min(size), ..extent },
+    }
 }
 
 /// Whether an old extent ends within or before this one; an error counts so, that it comes out.
@@ -148,8 +156,9 @@ mod tests {
 
     #[test]
     fn data_within_the_metadata_is_always_new() {
-        let inline = Extent { flags: Extent::INLINE | Extent::LAST, ..at(0, 0, 700) };
-        assert_eq!(bytes(&[inline], &[inline]), 700);
+        let inline = Extent { flags: Extent::INLINE | Extent::LAST, ..at(0, 0, 4096) };
+        assert_eq!(bytes(&[trimmed(inline, 700)], &[inline]), 700);
+        assert_eq!(trimmed(at(0, 0, 4096), 700), at(0, 0, 4096), "on the disk it fills its block");
     }
 
     #[test]

@@ -193,7 +193,7 @@ impl Walk {
 
     fn weigh_inode(&self, pair: &Pair, name: &CStr, found: &FileStat) -> u64 {
         let data = match kind(found) {
-            REGULAR => self.weigh_file(pair, name).unwrap_or_else(|_| on_disk(found)),
+            REGULAR => self.weigh_file(pair, name, found).unwrap_or_else(|_| on_disk(found)),
             DIRECTORY => open_below(&pair.now, name, OFlag::O_DIRECTORY).map_or(0, |file| attributes(&file)),
             LINK => u64::try_from(found.st_size).unwrap_or(0),
             _ => 0,
@@ -223,12 +223,13 @@ impl Walk {
     }
 
     /// The new extents and the attributes of a file; an error when it cannot be opened or time is over.
-    fn weigh_file(&self, pair: &Pair, name: &CStr) -> io::Result<u64> {
+    fn weigh_file(&self, pair: &Pair, name: &CStr, found: &FileStat) -> io::Result<u64> {
         // A name may have become a pipe's meanwhile, which must not be waited for.
         let open = |directory: &File| open_below(directory, name, OFlag::O_NONBLOCK);
         let file = open(&pair.now)?;
         let before = pair.before.as_ref().and_then(|before| open(before).ok());
-        let data = extents::new_bytes(&file, before.as_ref(), self.deadline)?;
+        let size = u64::try_from(found.st_size).unwrap_or(0);
+        let data = extents::new_bytes(&file, size, before.as_ref(), self.deadline)?;
         Ok(data.saturating_add(attributes(&file)))
     }
 }
