@@ -58,7 +58,7 @@ bench:
 	@$(MAKE) --no-print-directory planning
 
 planning: tools
-	@$(CARGO) bench --locked --bench planning
+	@$(CARGO) run --locked --release --quiet --example planning
 
 lint: tools
 	$(CARGO) fmt --check

@@ -48,7 +48,9 @@ fn whoever_reads_a_snapshot_cannot_hang_the_pruner() {
     let world = World::new("reader");
     with_history(&world, "web1");
     let reader = File::open(world.store.join("web1").join(OLD)).unwrap();
-    let prune = || run(world.server("byteback-prune").args(["--prune-force", "--maxpercent", "100"]));
+    let config = world.server_config("bold.toml", "log = 'file'\nmin_keep = 0\n");
+    let words = ["--prune-force", "--maxpercent", "100", "--config"];
+    let prune = || run(world.server("byteback-prune").args(words).arg(&config));
     prune().must(1).must_say("somebody still reads it");
     assert!(!world.snapshots("web1").contains(&OLD.to_owned()), "it is gone from every listing");
     drop(reader);
