@@ -68,6 +68,8 @@ pub(super) struct PushJob {
 pub(super) struct PullJob {
     pub(super) command: Command,
     pub(super) trees: Vec<(Tree, OpenTree)>,
+    /// Keeps them from being deleted meanwhile.
+    pub(super) _held: Vec<Lock>,
     /// One of the client's places for restores, and one of those that all clients share. rsync does not
     /// inherit them: it ends with this process.
     pub(super) _places: [Lock; 2],
@@ -132,8 +134,13 @@ impl Visit {
         names.dedup();
         let open = |tree: &Tree| Ok((tree.clone(), self.open_for_reading(tree)?));
         let trees = names.into_iter().map(open).collect::<Result<_>>()?;
-        let command = self.command_for(rsync);
-        Ok(PullJob { command, trees, _places: [self.take_own_place()?, self.take_restore_place()?] })
+        self.pull_job(self.command_for(rsync), trees)
+    }
+
+    fn pull_job(&self, command: Command, trees: Vec<(Tree, OpenTree)>) -> Result<PullJob> {
+        let held = trees.iter().map(|(_, open)| open.hold_for_reading()).collect::<Result<_>>()?;
+        let places = [self.take_own_place()?, self.take_restore_place()?];
+        Ok(PullJob { command, trees, _held: held, _places: places })
     }
 
     /// A test's request that the grammar would not let through.
@@ -144,11 +151,7 @@ impl Visit {
             return Some(self.admit_write(command));
         }
         let open = |tree: Tree| Ok((tree.clone(), self.open_for_reading(&tree)?));
-        let job = open(Tree::Current).and_then(|current| {
-            let places = [self.take_own_place()?, self.take_restore_place()?];
-            Ok(Job::Pull(PullJob { command, trees: vec![current], _places: places }))
-        });
-        Some(job)
+        Some(open(Tree::Current).and_then(|current| self.pull_job(command, vec![current])).map(Job::Pull))
     }
 
     /// A snapshot must be read-only: only then is what the client gets what the server froze.
