@@ -4,6 +4,7 @@
 # make soak    the same with many more cases, and the long tests
 # make bench   what byteback costs beside bare rsync (root)
 # make planning  what the plan of a pruning costs; make bench measures it too
+# make bench-prune  the pruner beside the same deletions by hand (root)
 # make lint    format, clippy, man pages
 # make install DESTDIR= PREFIX=/usr/local
 
@@ -55,6 +56,12 @@ bench:
 	@tests/install-tools
 	@$(CARGO) build --locked --release
 	@tests/sandbox benches/run
+
+bench-prune:
+	$(ROOT)
+	@tests/install-tools
+	@$(CARGO) build --locked --release
+	@tests/sandbox benches/prune
 	@$(MAKE) --no-print-directory planning
 
 planning: tools

@@ -21,7 +21,7 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::Uid;
 
 use super::growth;
-use super::volume::{OpenTree, Volume};
+use super::volume::{OpenTree, QuotaMode, Volume};
 use crate::model::snapshot_name::CURRENT;
 use crate::model::{ClientName, Failure, SnapshotName, Tree};
 use crate::policy::room::Room;
@@ -170,6 +170,10 @@ impl Volume for Btrfs {
 
     fn quota(&self, client: &ClientName) -> Result<Option<u64>> {
         space::quota(&self.open(client, &Tree::Current)?.directory)
+    }
+
+    fn quota_mode(&self) -> Result<Option<QuotaMode>> {
+        space::quota_mode(&self.root)
     }
 
     fn made(&self, client: &ClientName, name: &SnapshotName) -> Result<Timestamp> {

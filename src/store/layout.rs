@@ -11,6 +11,7 @@
 //! STORE/.byteback/keys.lock             one enrolment at a time
 //! STORE/.byteback/restores/N            one restore each, max_restores of them
 //! STORE/.byteback/clients/NAME/lock     one writer per client
+//! STORE/.byteback/clients/NAME/records.lock  who changes runs.json or holds.json (records.rs)
 //! STORE/.byteback/clients/NAME/push.json  how the last push ended
 //! STORE/.byteback/clients/NAME/runs.json  how much new data each run brought
 //! STORE/.byteback/clients/NAME/holds.json  what must be kept
@@ -46,7 +47,7 @@ pub struct Store {
 /// What the server remembers of one client, below `.byteback/clients/NAME`.
 #[derive(Debug, Clone)]
 pub struct ClientState {
-    directory: PathBuf,
+    pub(super) directory: PathBuf,
 }
 
 impl Store {

@@ -10,6 +10,7 @@ pub mod keys;
 mod layout;
 pub mod noted;
 mod readers;
+mod records;
 pub mod refusals;
 pub mod rsync_facts;
 pub mod search;
@@ -17,4 +18,4 @@ mod volume;
 
 pub use btrfs::Btrfs;
 pub use layout::{ClientState, Store};
-pub use volume::{BeingRead, OpenTree, Volume};
+pub use volume::{BeingRead, OpenTree, QuotaMode, Volume};

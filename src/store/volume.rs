@@ -56,6 +56,15 @@ impl fmt::Display for BeingRead {
 
 impl std::error::Error for BeingRead {}
 
+/// How the file system counts what each subvolume takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuotaMode {
+    /// Simple quotas: each extent is charged to whoever wrote it, at no cost.
+    Simple,
+    /// Quota groups that count what is shared too, and make each deletion take many times as long.
+    Full,
+}
+
 /// The backend. `current` is written by rsync alone; snapshots can be made and discarded, not changed.
 pub trait Volume {
     /// Makes the client's directory and its empty `current`; what is there already is kept.
@@ -156,6 +165,12 @@ pub trait Volume {
     /// # Errors
     /// When the kernel tells nonsense or there is no such client.
     fn quota(&self, client: &ClientName) -> Result<Option<u64>>;
+
+    /// Which kind of quotas is turned on.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    fn quota_mode(&self) -> Result<Option<QuotaMode>>;
 
     /// When the snapshot was made, by the server's clock of then.
     ///

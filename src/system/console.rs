@@ -18,3 +18,17 @@ pub fn print(line: impl Display) {
 pub fn talks_to_a_terminal() -> bool {
     io::stderr().is_terminal()
 }
+
+/// Asks a person for one line; `None` where no terminal is.
+///
+/// # Errors
+/// When the answer cannot be read.
+pub fn ask(question: &str) -> io::Result<Option<String>> {
+    if !io::stdin().is_terminal() || !talks_to_a_terminal() {
+        return Ok(None);
+    }
+    let _ = write!(io::stderr().lock(), "{question}");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(Some(answer))
+}

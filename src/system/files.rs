@@ -53,6 +53,12 @@ pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// Whether the disk was too full, or the quota used up (`ENOSPC`, `EDQUOT`).
+pub fn says_full(error: &anyhow::Error) -> bool {
+    let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    kinds.into_iter().any(|kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+}
+
 /// Opens a file for appending, made with this mode if it is not there.
 ///
 /// # Errors

@@ -34,6 +34,8 @@ pub enum Cause {
     Silent(Duration),
     /// This process was told to stop.
     Told(Signal),
+    /// Who looked after it had it ended.
+    Stopped,
 }
 
 /// The end of a child.
@@ -79,10 +81,26 @@ impl Watch {
     /// # Errors
     /// When the child cannot be waited for.
     pub fn until_end(&mut self, child: &mut Child, patience: Duration) -> Result<Ended> {
+        self.until_end_or(child, patience, Duration::MAX, |_| false)
+    }
+
+    /// The same, but every so often `stops` is asked, with the bytes that the child and its children have
+    /// written so far, whether it is to be ended.
+    ///
+    /// # Errors
+    /// As for [`Watch::until_end`].
+    pub fn until_end_or(
+        &mut self,
+        child: &mut Child,
+        patience: Duration,
+        every: Duration,
+        mut stops: impl FnMut(u64) -> bool,
+    ) -> Result<Ended> {
         let mut cause = Cause::Itself;
         let mut deadline = None;
         let mut activity = Activity::begin(child.id());
-        let step = (patience / 20).clamp(Duration::from_millis(250), Duration::from_secs(60));
+        let step = (patience / 20).clamp(Duration::from_millis(250), Duration::from_secs(60)).min(every);
+        let mut asked = Instant::now();
         loop {
             if has_ended(child.id())? {
                 // Whatever it left behind, while its number cannot yet be anybody else's.
@@ -104,6 +122,11 @@ impl Watch {
                 cause = Cause::ConnectionLost;
             } else if cause == Cause::Itself && activity.rests_for(patience) {
                 cause = Cause::Silent(patience);
+            } else if cause == Cause::Itself && asked.elapsed() >= every {
+                asked = Instant::now();
+                if stops(written_by(child.id(), 0)) {
+                    cause = Cause::Stopped;
+                }
             }
             if cause != Cause::Itself {
                 self.press(child.id(), cause, &mut deadline)?;
@@ -227,14 +250,27 @@ const GENERATIONS: u32 = 4;
 
 fn work_of(pid: u32, generation: u32) -> Work {
     let mut work = own_work(pid);
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    for child in children.split_ascii_whitespace().filter_map(|word| word.parse().ok()) {
-        if generation < GENERATIONS {
-            let more = work_of(child, generation + 1);
-            work = Work { bytes: work.bytes.wrapping_add(more.bytes), ticks: work.ticks + more.ticks };
-        }
+    for child in children(pid).filter(|_| generation < GENERATIONS) {
+        let more = work_of(child, generation + 1);
+        work = Work { bytes: work.bytes.wrapping_add(more.bytes), ticks: work.ticks + more.ticks };
     }
     work
+}
+
+fn children(pid: u32) -> impl Iterator<Item = u32> {
+    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let numbers: Vec<_> = listed.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
+    numbers.into_iter()
+}
+
+/// Bytes that the process and its children have written (proc(5), `wchar`). The kernel adds what ended
+/// children did to the parent that waited for them.
+fn written_by(pid: u32, generation: u32) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    let own = io.lines().find_map(|line| line.strip_prefix("wchar:")?.trim().parse().ok()).unwrap_or(0);
+    children(pid)
+        .filter(|_| generation < GENERATIONS)
+        .fold(own, |sum: u64, child| sum.saturating_add(written_by(child, generation + 1)))
 }
 
 /// Bytes that this process and the children that it has waited for have read and written.
@@ -270,6 +306,14 @@ mod tests {
         let before = own_work(own);
         let _ = fs::read("/proc/self/status").unwrap();
         assert!(own_work(own).bytes > before.bytes);
+    }
+
+    #[test]
+    fn what_a_process_writes_is_counted() {
+        let own = std::process::id();
+        let before = written_by(own, GENERATIONS);
+        fs::write("/dev/null", vec![0; 100_000]).unwrap();
+        assert!(written_by(own, GENERATIONS) >= before + 100_000);
     }
 
     #[test]

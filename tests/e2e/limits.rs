@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::client::Client;
+use crate::prune;
 use crate::run::run;
 use crate::world::World;
 
@@ -48,7 +49,9 @@ fn whoever_reads_a_snapshot_cannot_hang_the_pruner() {
     let world = World::new("reader");
     with_history(&world, "web1");
     let reader = File::open(world.store.join("web1").join(OLD)).unwrap();
-    let prune = || run(world.server("byteback-prune").args(["--prune-force", "--maxpercent", "100"]));
+    let config = world.server_config("few.toml", "log = 'file'\nmin_keep = 1\n");
+    let words = ["--prune-force", "--maxpercent", "100", "--config", config.to_str().unwrap()];
+    let prune = || prune::prune(&world, &words);
     prune().must(1).must_say("somebody still reads it");
     assert!(!world.snapshots("web1").contains(&OLD.to_owned()), "it is gone from every listing");
     drop(reader);

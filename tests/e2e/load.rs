@@ -94,6 +94,11 @@ fn assert_state_is_known(world: &World) {
             "rsync.json",
             "noted.json",
             "noted.lock",
+            "prune.lock",
+            "ballast",
+            "data",
+            "records.lock",
+            "runs.json",
         ]
         .contains(&name)
             || name.starts_with("good")

@@ -6,6 +6,7 @@
 
 mod command;
 mod explain;
+mod growth;
 mod list;
 mod transfer;
 mod visit;
@@ -123,7 +124,11 @@ fn carry_out(visit: &Visit, job: Job) -> Result<Ending> {
     match job {
         Job::Ping(manner) => Ok(tell(&visit.answer(Outcome::Ok, "the key works"), manner)),
         Job::Prepare(manner) => Ok(tell(&visit.answer(Outcome::Ok, "the backup may start"), manner)),
-        Job::Complete(manner) => Ok(complete(visit, manner)),
+        Job::Complete(manner) => {
+            let ending = complete(visit, manner);
+            growth::start_pruner(visit); // the client has its answer
+            Ok(ending)
+        }
         Job::List(job) => {
             let home = visit.server.store.volume().home(&visit.grant.client)?;
             visit.bound_own_work()?;

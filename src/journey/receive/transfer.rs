@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::Ending;
 use super::command::Command;
+use super::growth::{self, Observer};
 use super::visit::{PullJob, PushJob, Visit};
 use crate::model::Failure;
 use crate::model::run::Push;
@@ -30,20 +31,29 @@ pub(super) fn push(visit: &Visit, job: PushJob) -> Result<Ending> {
     // A dry run leaves the tree as it was, so what the last real push left behind stays true.
     let remember =
         |record: &Push| if job.command.changes_tree { state.remember_push(record) } else { Ok(()) };
+    let mut observer = Observer::begin(visit, &state, &mut record)?;
     // Before rsync can change anything the tree counts as unfinished, whatever becomes of this process.
     if job.command.changes_tree {
-        state.announce_push(&record)?;
+        state.announce_push(&record).map_err(|error| growth::name_full_store(visit, error))?;
     }
     let mut watch = Watch::begin()?;
     let mut child = start(visit, &job.command, &trees, Start::InTree, job.lock.as_ref())?;
-    remember(&record)?;
-    let end = watch.until_end(&mut child, job.command.patience)?;
+    remember(&record).map_err(|error| growth::name_full_store(visit, error))?;
+    let stops = |written| job.command.changes_tree && observer.stops(&mut record, written);
+    let end = watch.until_end_or(&mut child, job.command.patience, growth::EVERY, stops)?;
     record.ended = Some(clock::now());
     record.status = end.status.code().filter(|_| end.cause == Cause::Itself);
     (record.bytes_read, record.bytes_written) = (end.bytes_read, end.bytes_written);
-    remember(&record)?;
+    let ending = ending(visit, "push", &end);
+    remember(&record).map_err(|error| growth::name_full_store(visit, error))?;
+    if job.command.changes_tree {
+        observer.conclude(&mut record)?;
+    }
     drop(job.lock);
-    Ok(ending(visit, "push", &end))
+    if job.command.changes_tree && !record.is_complete() {
+        growth::start_pruner(visit); // no "complete" will come
+    }
+    Ok(ending)
 }
 
 /// Sends what the client asked back.
@@ -121,6 +131,7 @@ fn ending(visit: &Visit, request: &str, end: &Ended) -> Ending {
         Cause::ConnectionLost => "the connection was lost".to_owned(),
         Cause::Silent(time) => format!("nothing came from the client for {} seconds", time.as_secs()),
         Cause::Told(signal) => format!("the server ended it ({signal})"),
+        Cause::Stopped => "it is abnormally large and the store is short of room".to_owned(),
     };
     visit.server.log.warning(format_args!("ended client={client} request={request} reason={why}"));
     if matches!(cause, Cause::Silent(_) | Cause::Told(_)) {

@@ -1,5 +1,6 @@
 //! One request on its way to a verdict: what must be true before anything is done for it.
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::alarm;
 
 use super::command::Command;
+use super::growth;
 use crate::journey::server::Server;
 use crate::model::failure::status_of;
 use crate::model::server_config::Layer;
@@ -35,6 +37,8 @@ pub(super) struct Visit {
     pub(super) peer: Option<String>,
     /// The fingerprint of the key, where sshd tells which one it was.
     pub(super) key: Option<String>,
+    /// Whether this visit found the store short of room and had the pruner started.
+    pub(super) making_room: Cell<bool>,
 }
 
 /// A request that was admitted, with everything held open that it needs.
@@ -77,7 +81,7 @@ pub(super) struct PullJob {
 
 impl Visit {
     pub(super) fn new(server: Server, grant: Grant, peer: Option<String>, key: Option<String>) -> Self {
-        Self { server, grant, peer, key }
+        Self { server, grant, peer, key, making_room: Cell::new(false) }
     }
 
     /// Whether the request may be carried out now. Changes nothing but taking the client's lock.
@@ -91,6 +95,7 @@ impl Visit {
         Ok(match request {
             Request::Ping(manner) => Job::Ping(*manner),
             Request::Prepare(manner) => {
+                growth::admit(self)?;
                 self.lock_writer(Duration::ZERO)?;
                 Job::Prepare(*manner)
             }
@@ -119,6 +124,9 @@ impl Visit {
     }
 
     fn admit_write(&self, command: Command) -> Result<Job> {
+        if command.changes_tree {
+            growth::admit(self)?;
+        }
         let lock =
             if self.server.config.is_off(Layer::Lock) { None } else { Some(self.lock_writer(PATIENCE)?) };
         let current = self.server.store.volume().open(&self.grant.client, &Tree::Current)?;
@@ -266,7 +274,8 @@ impl Visit {
     /// An answer about this client.
     pub(super) fn answer(&self, outcome: Outcome, message: &str) -> Answer {
         let client = self.grant.client.to_string();
-        Answer { schema: 1, outcome, client, snapshot: None, message: message.to_owned() }
+        let making_room = self.making_room.get();
+        Answer { schema: 1, outcome, client, snapshot: None, message: message.to_owned(), making_room }
     }
 
     pub(super) fn log_accept(&self, request: &str) {

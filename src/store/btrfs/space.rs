@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use crate::policy::room::Room;
+use crate::store::volume::QuotaMode;
 use crate::system::{files, ioctl};
 
 /// The kernel's flags of a block group (linux/btrfs_tree.h), as `BTRFS_IOC_SPACE_INFO` reports them.
@@ -69,6 +70,18 @@ pub(super) fn quota(subvolume: impl AsFd) -> Result<Option<u64>> {
     let Some(text) = files::read_optional(&path)? else { return Ok(None) };
     let bytes = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
     bytes.map(Some).with_context(|| format!("{} is no number", path.display()))
+}
+
+/// Which kind of quotas is turned on; kernels before 6.7 know full ones alone and do not name them.
+pub(super) fn quota_mode(file: impl AsFd) -> Result<Option<QuotaMode>> {
+    let groups = quota_groups(file)?;
+    let mode = files::read_optional(&groups.join("mode"))?;
+    Ok(match mode.as_deref().map(<[u8]>::trim_ascii) {
+        Some(b"squota") => Some(QuotaMode::Simple),
+        Some(b"disabled") => None,
+        Some(_) => Some(QuotaMode::Full),
+        None => groups.exists().then_some(QuotaMode::Full),
+    })
 }
 
 /// Where sysfs tells of them (Documentation/ABI/testing/sysfs-fs-btrfs has no page; fs/btrfs/sysfs.c).
