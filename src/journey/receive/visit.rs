@@ -132,7 +132,7 @@ impl Visit {
     /// A test's request that the grammar would not let through.
     #[cfg(debug_assertions)]
     pub(super) fn admit_raw(&self, line: &[u8]) -> Option<Result<Job>> {
-        let command = Command::raw(line, &self.server.config)?;
+        let command = Command::raw(line, &self.server.config, self.server.store.path(), &self.grant.client)?;
         if !command.argv.iter().any(|word| word == "--sender") {
             return Some(self.admit_write(command));
         }
