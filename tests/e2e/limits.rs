@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::client::Client;
-use crate::run::run;
+use crate::run::{Ran, run, tool};
 use crate::world::World;
 
 const OLD: &str = "2020-01-05T12:00+0000";
@@ -86,4 +86,57 @@ fn a_push_whose_beginning_cannot_be_remembered_does_not_begin() {
     fs::remove_dir(&record).unwrap();
     client.backup().must(0);
     assert!(tree.join("new").exists());
+}
+
+#[test]
+fn a_push_opens_a_root_that_the_client_has_closed_to_itself() {
+    let world = World::new("closed-push");
+    let client = Client::enrolled(&world, "web1");
+    client.write("file", "x");
+    client.backup().must(0);
+    let from = format!("{}/", client.tree.display());
+    for mode in [0o000, 0o500, 0o077] {
+        fs::set_permissions(world.current("web1"), PermissionsExt::from_mode(mode)).unwrap();
+        run(&mut client.rsync(["-r", &from, "HOST:"])).must(0);
+        assert_eq!(fs::metadata(world.current("web1")).unwrap().mode() & 0o700, 0o700);
+        fs::set_permissions(world.current("web1"), PermissionsExt::from_mode(mode)).unwrap();
+        client.send("byteback-receive --snapshot current --list --json /file").must(0).must_say("file");
+    }
+}
+
+#[test]
+fn a_full_store_is_named_wherever_it_is_met_and_the_push_does_not_begin() {
+    let world = World::new("full-state");
+    let client = with_history(&world, "web1");
+    client.write("new", "never sent");
+    let state = world.store.join(".byteback");
+    let of_client = state.join("clients/web1");
+    let says = |ran: Ran| {
+        ran.must_fail()
+            .must_say("the server's store is full; its administrator must make room with byteback-prune")
+            .must_say("No space left on device");
+    };
+    // Room for the lock and for nothing else, then not even for that.
+    for (lock, inodes) in [(true, 3), (false, 1)] {
+        let options = format!("nr_blocks=1,nr_inodes={inodes},mode=755");
+        let words = ["-t", "tmpfs", "-o", &options, "tmpfs", of_client.to_str().unwrap()];
+        tool("mount", words);
+        if lock {
+            fs::write(of_client.join("lock"), "").unwrap();
+        }
+        let user = nix::unistd::User::from_name(&world.user).unwrap().unwrap();
+        tool("chown", ["-R", &user.uid.to_string(), of_client.to_str().unwrap()]);
+        let _ = fs::write(of_client.join("filler"), "x"); // where there is no room for its name, there is none
+        says(client.send("rsync --server -logDtpre.iLsfxCIvu . ."));
+        if !lock {
+            says(client.send("byteback-receive --prepare"));
+            let answer = client.send("byteback-receive --prepare --json");
+            answer.must_say("the server's store is full");
+        }
+        tool("umount", [&of_client]);
+    }
+    assert!(!client.tree_in(&world.current("web1")).join("new").exists());
+    let told = world.log_lines().into_iter().filter(|line| line.contains("the server's store is full"));
+    assert!(told.count() >= 4, "{:#?}", world.log_lines());
+    client.backup().must(0);
 }

@@ -9,6 +9,7 @@
 
 mod admin;
 mod attacks;
+mod bombs;
 mod client;
 mod compare;
 mod forger;
