@@ -1,8 +1,8 @@
 //! Kernel locks (flock(2)): they end with the process that holds them, however it ends.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Read;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -54,10 +54,17 @@ pub fn try_directory(path: &Path) -> Result<Locking> {
 /// # Errors
 /// As for [`try_exclusive`].
 pub fn wait_exclusive(path: &Path, patience: Duration) -> Result<Locking> {
-    // Open for reading alone: a program that inherits the lock cannot write anything through it.
+    // Open for reading alone: a program that inherits the lock cannot write anything through it. It can take
+    // its mode away (fchmod(2)), which is given back here.
     let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = open(path, flags, Mode::from_bits_truncate(0o600))
-        .with_context(|| format!("cannot open the lock {}", path.display()))?;
+    let mode = Mode::from_bits_truncate(0o600);
+    let mut opened = open(path, flags, mode);
+    if matches!(opened, Err(Errno::EACCES))
+        && std::fs::set_permissions(path, Permissions::from_mode(0o600)).is_ok()
+    {
+        opened = open(path, flags, mode);
+    }
+    let file = opened.with_context(|| format!("cannot open the lock {}", path.display()))?;
     lock_open_file(file.into(), path, patience)
 }
 

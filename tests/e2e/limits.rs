@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::client::Client;
-use crate::run::{Ran, run, tool};
+use crate::run::{Ran, run, start, tool};
 use crate::world::World;
 
 const OLD: &str = "2020-01-05T12:00+0000";
@@ -139,4 +139,80 @@ fn a_full_store_is_named_wherever_it_is_met_and_the_push_does_not_begin() {
     let told = world.log_lines().into_iter().filter(|line| line.contains("the server's store is full"));
     assert!(told.count() >= 4, "{:#?}", world.log_lines());
     client.backup().must(0);
+}
+
+#[test]
+fn a_flood_of_any_verdict_is_ten_lines_and_a_number_however_many_gates_there_are() {
+    let world = World::new("flood-lines");
+    let client = Client::enrolled(&world, "web1");
+    client.send("byteback-receive --ping").must(0);
+    let state = world.store.join(".byteback/clients/web1/verdicts");
+    for (asked, word) in [("byteback-receive --ping", "accept"), ("sh", "refuse")] {
+        fs::remove_file(&state).unwrap();
+        let before = world.log_lines().len();
+        let gate = || {
+            let mut gate = world.server("byteback-receive");
+            start(gate.args(["--client", "web1"]).env("SSH_ORIGINAL_COMMAND", asked))
+        };
+        let gates: Vec<_> = (0..60).map(|_| gate()).collect();
+        for gate in gates {
+            gate.wait();
+        }
+        // A minute later, as the count sees it.
+        let text = fs::read_to_string(&state).unwrap();
+        let minute: i64 = text.split_whitespace().next().unwrap().parse().unwrap();
+        let earlier = text.replacen(&minute.to_string(), &(minute - 1).to_string(), 1);
+        fs::write(&state, earlier).unwrap();
+        client.send("byteback-receive --ping").must(0);
+        let lines = world.log_lines().split_off(before);
+        let told = lines.iter().filter(|line| line.contains(&format!("]: {word} client=web1"))).count();
+        let told = if word == "accept" { told - 1 } else { told };
+        let folded: usize = lines
+            .iter()
+            .filter(|line| line.contains(&format!("folded client=web1 verdict={word} ")))
+            .map(|line| {
+                line.split("count=").nth(1).unwrap().split(' ').next().unwrap().parse::<usize>().unwrap()
+            })
+            .sum();
+        assert_eq!(told + folded, 60, "{lines:#?}");
+        assert!(told <= 20, "one minute or two: {lines:#?}");
+    }
+}
+
+#[test]
+fn a_lock_whose_mode_was_taken_away_is_a_lock_again() {
+    let world = World::new("lock-mode");
+    let client = Client::enrolled(&world, "web1");
+    client.write("file", "x");
+    client.backup().must(0);
+    // As an rsync that was taken over can do with the lock that it holds.
+    let lock = world.store.join(".byteback/clients/web1/lock");
+    fs::set_permissions(&lock, PermissionsExt::from_mode(0o000)).unwrap();
+    client.backup().must(0);
+}
+
+#[test]
+fn every_request_is_explained_with_what_would_run_and_what_would_be_looked_for() {
+    let world = World::new("explain");
+    let explain = |asked: &str, code: i32| -> serde_json::Value {
+        let mut gate = world.server("byteback-receive");
+        let ran =
+            run(gate.args(["--client", "web1", "--explain"]).env("SSH_ORIGINAL_COMMAND", asked)).must(code);
+        serde_json::from_str(&ran.text()).unwrap()
+    };
+    let command = |told: &serde_json::Value| told["argv"].as_array().unwrap().len();
+    let push = explain("rsync --server -logDtpre.iLsfxCIvu . .", 0);
+    assert!(command(&push) > 4 && push["search"].is_null(), "{push}");
+    let old = explain("byteback-restore --snapshot * --server --sender -logDtpre.iLsfxCIvu . /etc/a=20b", 0);
+    assert_eq!(old["argv"].as_array().unwrap().last().unwrap(), ".", "{old}");
+    assert_eq!(old["search"]["patterns"][0], "/etc/a b", "{old}");
+    let list = explain("byteback-receive --snapshot current --list --all /x", 0);
+    assert_eq!(list["search"], serde_json::json!({"snapshot": "current", "all": true, "patterns": ["/x"]}));
+    assert_eq!(command(&list), 0);
+    for verb in ["--ping", "--prepare", "--complete"] {
+        let told = explain(&format!("byteback-receive {verb}"), 0);
+        assert!(command(&told) == 0 && told["search"].is_null() && told["verdict"] == "allow", "{told}");
+    }
+    assert_eq!(explain("sh", 3)["verdict"], "refuse");
+    assert!(world.log_lines().is_empty(), "nothing is logged: {:?}", world.log_lines());
 }

@@ -24,6 +24,9 @@ const MOST_SOURCES: usize = 10_000;
 /// Most bytes that a search brings back: more than one command can hold.
 const MOST_BYTES: u64 = 1024 * 1024;
 
+/// Most bytes of a message from the copy that walks the trees.
+const LONGEST_MESSAGE: usize = 1000;
+
 /// Has `work` done by a confined copy of this process, which may read these trees and write to the client. What it
 /// writes to its argument is given back.
 pub(super) fn confined(
@@ -66,7 +69,7 @@ fn failure(end: &Ended, limits: &Limits, brought: &[u8]) -> Option<Failure> {
 fn failure_of(status: ExitStatus, limits: &Limits, brought: &[u8]) -> Option<Failure> {
     let less = "ask for fewer files at once, or for those of one --snapshot";
     if let Some(code) = status.code() {
-        let message = escaped(brought);
+        let message = escaped(&brought[..brought.len().min(LONGEST_MESSAGE)]);
         return (code != 0).then(|| Failure { status: Status::from_code(code), message });
     }
     if status.signal() == Some(Signal::SIGALRM as i32) {
