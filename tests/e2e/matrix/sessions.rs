@@ -94,9 +94,12 @@ impl Drop for Session {
     }
 }
 
-/// Whether it becomes true within the time that a session needs to begin.
+/// How long a session that was let in may take to have its effect, on a machine that does much else.
+const EFFECT: Duration = Duration::from_secs(6);
+
+/// Whether it becomes true soon after a login.
 fn soon(mut seen: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(4);
+    let deadline = Instant::now() + EFFECT;
     while !seen() {
         if Instant::now() > deadline {
             return false;
@@ -111,7 +114,15 @@ impl Thief<'_> {
         let mut ssh = self.client.ssh();
         ssh.args(options).arg(self.client.login()).args(words).envs(variables.iter().copied());
         let quiet = ssh.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        Session(quiet.spawn().unwrap())
+        let before = self.logins();
+        let session = Session(quiet.spawn().unwrap());
+        wait_until("the thief is let in", || self.logins() > before);
+        session
+    }
+
+    /// How often sshd let somebody in.
+    fn logins(&self) -> usize {
+        self.world().sshd_log().matches("Accepted publickey").count()
     }
 
     fn world(&self) -> &World {
@@ -131,7 +142,7 @@ impl Thief<'_> {
         let own = self.world().file(&format!("agent-of-{}", self.client.name));
         let mut agent = Command::new("ssh-agent");
         let _agent = Session(agent.args(["-D", "-a"]).arg(&own).stdout(Stdio::null()).spawn().unwrap());
-        assert!(soon(|| own.exists()), "ssh-agent does not start");
+        wait_until("ssh-agent is there", || own.exists());
         let sockets = || {
             let all = fs::read_to_string("/proc/net/unix").unwrap();
             all.lines().filter(|line| line.contains("/agent") && !line.contains("agent-of-")).count()
@@ -199,6 +210,8 @@ impl Thief<'_> {
     }
 
     fn has_a_script_run(&self) -> bool {
+        // Another session that is still about to begin would run it as well.
+        wait_until("no other session is left", || descendants(self.world().sshd_pid()).is_empty());
         let (rc, deed) = (self.world().store.join(".ssh/rc"), self.file("rc-was-here"));
         fs::write(&rc, format!("touch {deed}\n")).unwrap();
         let user = User::from_name(&self.world().user).unwrap().unwrap();
