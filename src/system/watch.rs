@@ -8,7 +8,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -17,6 +17,8 @@ use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
+
+use super::fork::Waitable;
 
 /// How long rsync may tidy up when its client is gone, and again after it was asked to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -80,7 +82,7 @@ impl Watch {
     ///
     /// # Errors
     /// When the child cannot be waited for.
-    pub fn until_end(&mut self, child: &mut Child, patience: Duration) -> Result<Ended> {
+    pub fn until_end(&mut self, child: &mut impl Waitable, patience: Duration) -> Result<Ended> {
         self.until_end_or(child, patience, Duration::MAX, |_| false)
     }
 
@@ -91,7 +93,7 @@ impl Watch {
     /// As for [`Watch::until_end`].
     pub fn until_end_or(
         &mut self,
-        child: &mut Child,
+        child: &mut impl Waitable,
         patience: Duration,
         every: Duration,
         mut stops: impl FnMut(u64) -> bool,
@@ -178,6 +180,15 @@ impl Watch {
         }
         Ok(told)
     }
+}
+
+/// Ends the child with its whole process group, at once.
+///
+/// # Errors
+/// When the child cannot be waited for.
+pub fn end(child: &mut impl Waitable) -> Result<()> {
+    end_group(child.id(), Signal::SIGKILL);
+    child.wait().map(drop).context("cannot wait for rsync")
 }
 
 /// Whether the child has ended; it is not reaped (waitid(2), WNOWAIT).

@@ -10,6 +10,7 @@
 
 mod admin;
 mod attacks;
+mod bombs;
 mod client;
 mod compare;
 mod forger;

@@ -1,0 +1,124 @@
+//! Searching a client's trees. What lies there is an enemy's, so a confined copy of the gate walks it, while the gate
+//! watches as it watches rsync. What comes back is believed no more than what a client sends.
+
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use anyhow::{Result, bail};
+use nix::sys::signal::Signal;
+
+use super::cage;
+use super::visit::Visit;
+use crate::model::{Failure, Status, Tree, escaped};
+use crate::protocol::find_query::FindQuery;
+use crate::protocol::rsync_args::Source;
+use crate::store::{OpenTree, search};
+use crate::system::confine::{Plan, Reach, Reachable, Start};
+use crate::system::errand::{self, Limits};
+use crate::system::watch::{Cause, Ended, Watch};
+
+/// Most files that a search of the former program's restore may name.
+const MOST_SOURCES: usize = 10_000;
+/// Most bytes that a search brings back: more than one command can hold.
+const MOST_BYTES: u64 = 1024 * 1024;
+
+/// Most bytes of a message from the copy that walks the trees.
+const LONGEST_MESSAGE: usize = 1000;
+
+/// Has `work` done by a confined copy of this process, which may read these trees and write to the client. What it
+/// writes to its argument is given back.
+pub(super) fn confined(
+    visit: &Visit,
+    trees: &[(Tree, OpenTree)],
+    work: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<Vec<u8>> {
+    let config = &visit.server.config;
+    let home = visit.server.store.volume().home(&visit.grant.client)?;
+    let reachable: Vec<Reachable<'_>> =
+        trees.iter().map(|(_, open)| Reachable { directory: &open.directory, reach: Reach::Read }).collect();
+    let start = Start::AboveTrees(&home);
+    let cage =
+        cage::build(visit, &Plan { trees: &reachable, program: None, start, layers: cage::layers(config) })?;
+    let keep: Vec<_> = trees.iter().map(|(_, open)| open.directory.as_fd()).collect();
+    let limits =
+        Limits { memory: config.max_memory.0, time: config.io_timeout.duration(), result: MOST_BYTES };
+    let mut watch = Watch::begin()?;
+    let mut errand = errand::send(cage, &keep, &limits, |result| work(result))?;
+    let end = watch.until_end(&mut errand.child, limits.time)?;
+    let brought = errand.result()?;
+    match failure(&end, &limits, &brought) {
+        None => Ok(brought),
+        Some(failure) => bail!(failure),
+    }
+}
+
+/// Why the search did not come to its end, in a sentence.
+fn failure(end: &Ended, limits: &Limits, brought: &[u8]) -> Option<Failure> {
+    let seconds = limits.time.as_secs();
+    let message = match end.cause {
+        // Nobody stops a search for the room that it takes.
+        Cause::Itself | Cause::Stopped => return failure_of(end.status, limits, brought),
+        Cause::ConnectionLost => "the connection was lost".to_owned(),
+        Cause::Silent(_) => format!("the client took nothing for {seconds} seconds"),
+        Cause::Told(signal) => format!("the server ended the search ({signal})"),
+    };
+    Some(Failure::failed(message))
+}
+
+fn failure_of(status: ExitStatus, limits: &Limits, brought: &[u8]) -> Option<Failure> {
+    let less = "ask for fewer files at once, or for those of one --snapshot";
+    if let Some(code) = status.code() {
+        let message = escaped(&brought[..brought.len().min(LONGEST_MESSAGE)]);
+        return (code != 0).then(|| Failure { status: Status::from_code(code), message });
+    }
+    if status.signal() == Some(Signal::SIGALRM as i32) {
+        return Some(Failure::failed(format!(
+            "the search took longer than {} seconds; {less}",
+            limits.time.as_secs()
+        )));
+    }
+    // An allocation that fails ends a Rust program with SIGABRT.
+    let memory = limits.memory >> 20;
+    Some(Failure::failed(format!(
+        "the search ended with {status}; it may use {memory} MiB of memory: {less}"
+    )))
+}
+
+/// The newest copy of everything that an old client's patterns match, by the names it asked for.
+pub(super) fn sources(visit: &Visit, query: &FindQuery, trees: &[(Tree, OpenTree)]) -> Result<Vec<Source>> {
+    let brought = confined(visit, trees, |result| {
+        let (mut out, mut files) = (io::BufWriter::new(result), 0);
+        search::run(query, trees, &mut |entry| {
+            files += 1;
+            if files > MOST_SOURCES {
+                bail!(Failure::refused("too many files match; name a directory above them instead"));
+            }
+            out.write_all(entry.tree.as_str().as_bytes())?;
+            out.write_all(b"\0")?;
+            out.write_all(&entry.path)?;
+            Ok(out.write_all(b"\0")?)
+        })?;
+        Ok(out.flush()?)
+    })?;
+    let found = found(&brought, trees)
+        .ok_or_else(|| Failure::failed("the search brought back what it cannot have found"))?;
+    if found.is_empty() {
+        bail!(Failure::refused("no file matches"));
+    }
+    Ok(found)
+}
+
+/// Trees that were searched, each with a path: nothing else is taken.
+fn found(brought: &[u8], trees: &[(Tree, OpenTree)]) -> Option<Vec<Source>> {
+    let Some(all) = brought.strip_suffix(b"\0") else { return brought.is_empty().then(Vec::new) };
+    let words: Vec<&[u8]> = all.split(|byte| *byte == 0).collect();
+    let (pairs, rest) = words.as_chunks::<2>();
+    let source = |[tree, path]: &[&[u8]; 2]| {
+        let (tree, _) = trees.iter().find(|(searched, _)| searched.as_str().as_bytes() == *tree)?;
+        Some(Source::named(tree.clone(), path))
+    };
+    let found = pairs.iter().map(source).collect::<Option<Vec<_>>>()?;
+    (rest.is_empty() && found.len() <= MOST_SOURCES).then_some(found)
+}
