@@ -8,7 +8,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -17,6 +17,8 @@ use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
+
+use super::fork::Running;
 
 /// How long rsync may tidy up when its client is gone, and again after it was asked to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -78,7 +80,7 @@ impl Watch {
     ///
     /// # Errors
     /// When the child cannot be waited for.
-    pub fn until_end(&mut self, child: &mut Child, patience: Duration) -> Result<Ended> {
+    pub fn until_end(&mut self, child: &Running, patience: Duration) -> Result<Ended> {
         let mut cause = Cause::Itself;
         let mut deadline = None;
         let mut activity = Activity::begin(child.id());
@@ -112,7 +114,7 @@ impl Watch {
     }
 
     /// Ends the group: at once where nothing is to be tidied up, then with less and less patience.
-    fn press(&mut self, group: u32, cause: Cause, deadline: &mut Option<(Instant, Signal)>) -> Result<()> {
+    fn press(&mut self, group: Pid, cause: Cause, deadline: &mut Option<(Instant, Signal)>) -> Result<()> {
         let now = Instant::now();
         match *deadline {
             None if cause == Cause::ConnectionLost => *deadline = Some((now + GRACE, Signal::SIGTERM)),
@@ -158,8 +160,7 @@ impl Watch {
 }
 
 /// Whether the child has ended; it is not reaped (waitid(2), WNOWAIT).
-fn has_ended(pid: u32) -> Result<bool> {
-    let pid = Pid::from_raw(i32::try_from(pid).context("a process number out of range")?);
+fn has_ended(pid: Pid) -> Result<bool> {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     let state = waitid(Id::Pid(pid), flags).context("cannot wait for rsync")?;
     Ok(state != WaitStatus::StillAlive)
@@ -177,10 +178,8 @@ fn poll_for(waited: &mut [PollFd<'_>], most: Duration) -> Result<()> {
     }
 }
 
-fn end_group(leader: u32, signal: Signal) {
-    if let Ok(group) = i32::try_from(leader) {
-        let _ = killpg(Pid::from_raw(group), signal); // nobody left is what is wanted
-    }
+fn end_group(leader: Pid, signal: Signal) {
+    let _ = killpg(leader, signal); // nobody left is what is wanted
 }
 
 /// What the child and its children have done so far.
@@ -194,13 +193,13 @@ struct Work {
 
 #[derive(Debug)]
 struct Activity {
-    pid: u32,
+    pid: Pid,
     since: Instant,
     last: Work,
 }
 
 impl Activity {
-    fn begin(pid: u32) -> Self {
+    fn begin(pid: Pid) -> Self {
         Self { pid, since: Instant::now(), last: Work::default() }
     }
 
@@ -225,10 +224,11 @@ fn is_busy(ticks: u64, of: Duration) -> bool {
 /// rsync's receiver forks once; deeper families than this are not ours.
 const GENERATIONS: u32 = 4;
 
-fn work_of(pid: u32, generation: u32) -> Work {
+fn work_of(pid: Pid, generation: u32) -> Work {
     let mut work = own_work(pid);
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    for child in children.split_ascii_whitespace().filter_map(|word| word.parse().ok()) {
+    for child in children.split_ascii_whitespace().filter_map(|word| Some(Pid::from_raw(word.parse().ok()?)))
+    {
         if generation < GENERATIONS {
             let more = work_of(child, generation + 1);
             work = Work { bytes: work.bytes.wrapping_add(more.bytes), ticks: work.ticks + more.ticks };
@@ -247,7 +247,7 @@ fn own_traffic() -> (u64, u64) {
 
 /// Bytes read count, bytes written do not: what is written to a silent client is keep-alives. What is
 /// written to the disk was read from the client before.
-fn own_work(pid: u32) -> Work {
+fn own_work(pid: Pid) -> Work {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
     let counted = |line: &str| line.starts_with("rchar:") || line.starts_with("read_bytes:");
     let numbers = io.lines().filter(|line| counted(line));
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_process_that_reads_is_at_work() {
-        let own = std::process::id();
+        let own = Pid::this();
         let before = own_work(own);
         let _ = fs::read("/proc/self/status").unwrap();
         assert!(own_work(own).bytes > before.bytes);

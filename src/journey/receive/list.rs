@@ -19,7 +19,7 @@ pub(super) fn print(job: &ListJob, home: &OwnedFd) -> Result<Status> {
         .map(|(_, open)| Reachable { directory: &open.directory, reach: Reach::Read })
         .collect();
     let start = Start::AboveTrees(home);
-    let mut cage = Cage::build(&Plan { trees: &trees, program: None, start, layers: Layers::ALL })?;
+    let cage = Cage::build(&Plan { trees: &trees, program: None, start, layers: Layers::ALL })?;
     cage.enter().context("cannot confine the search")?;
     if job.json { print_json(job) } else { print_table(job) }
 }

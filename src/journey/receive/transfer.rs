@@ -1,8 +1,6 @@
 //! rsync, confined: started with its directory in the one tree that it may touch, watched to its end.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::process::Child;
 
 use anyhow::{Context, Result, bail};
 
@@ -13,10 +11,11 @@ use crate::model::Failure;
 use crate::model::run::Push;
 use crate::model::server_config::{Confinement, Layer, ServerConfig};
 use crate::store::noted;
-use crate::system::confine::{Cage, Layers, Plan, Reach, Reachable, Start, strip_process};
+use crate::system::confine::{Cage, Layers, Plan, Reach, Reachable, Start};
+use crate::system::fork::{Running, Waiting};
 use crate::system::lock::Lock;
 use crate::system::watch::{Cause, Ended, Watch};
-use crate::system::{clock, console, fork, identity, process};
+use crate::system::{clock, console, identity, process};
 
 /// What rsync itself tells when a signal ended it (rsync(1): "received SIGUSR1 or SIGINT").
 const ENDED_BY_SIGNAL: u8 = 20;
@@ -30,14 +29,15 @@ pub(super) fn push(visit: &Visit, job: PushJob) -> Result<Ending> {
     // A dry run leaves the tree as it was, so what the last real push left behind stays true.
     let remember =
         |record: &Push| if job.command.changes_tree { state.remember_push(record) } else { Ok(()) };
+    let mut watch = Watch::begin()?;
+    let waiting = prepare(visit, &job.command, &trees, Start::InTree, job.lock.as_ref())?;
     // Before rsync can change anything the tree counts as unfinished, whatever becomes of this process.
     if job.command.changes_tree {
         state.announce_push(&record)?;
     }
-    let mut watch = Watch::begin()?;
-    let mut child = start(visit, &job.command, &trees, Start::InTree, job.lock.as_ref())?;
+    let child = begin(visit, waiting)?;
     remember(&record)?;
-    let end = watch.until_end(&mut child, job.command.patience)?;
+    let end = watch.until_end(&child, job.command.patience)?;
     record.ended = Some(clock::now());
     record.status = end.status.code().filter(|_| end.cause == Cause::Itself);
     (record.bytes_read, record.bytes_written) = (end.bytes_read, end.bytes_written);
@@ -55,21 +55,22 @@ pub(super) fn pull(visit: &Visit, job: &PullJob) -> Result<Ending> {
         .map(|(_, open)| Reachable { directory: &open.directory, reach: Reach::Read })
         .collect();
     let mut watch = Watch::begin()?;
-    let mut child = start(visit, &job.command, &trees, Start::AboveTrees(&home), None)?;
-    let end = watch.until_end(&mut child, job.command.patience)?;
+    let child = begin(visit, prepare(visit, &job.command, &trees, Start::AboveTrees(&home), None)?)?;
+    let end = watch.until_end(&child, job.command.patience)?;
     Ok(ending(visit, "pull", &end))
 }
 
-fn start(
+/// A child that goes into its cage while we do something else.
+fn prepare(
     visit: &Visit,
     orders: &Command,
     trees: &[Reachable<'_>],
     start: Start<'_>,
     lock: Option<&Lock>,
-) -> Result<Child> {
+) -> Result<Waiting> {
     let config = &visit.server.config;
     let plan = Plan { trees, program: Some(&config.rsync), start, layers: layers(config) };
-    let mut cage = Cage::build(&plan)?;
+    let cage = Cage::build(&plan)?;
     let missing = cage.missing();
     if !missing.is_empty() && config.confinement == Confinement::Kernel {
         bail!(Failure::refused(format!(
@@ -79,26 +80,38 @@ fn start(
     }
     note_lacks(visit, &missing, plan.layers.namespace && !cage.has_cell())?;
     let mut command = process::command(&config.rsync);
-    command.args(&orders.argv).process_group(0); // the watch ends the group: rsync forks
+    command.args(&orders.argv);
     let keep =
         lock.map(|lock| lock.file().try_clone()).transpose().context("cannot share the lock with rsync")?;
     let keep: Vec<OwnedFd> = keep.into_iter().map(OwnedFd::from).collect();
-    let max_memory = config.max_memory.0;
-    fork::spawn_confined(&mut command, move || {
-        strip_process(&keep, max_memory)?;
-        cage.enter()
-    })
+    cage.start(&mut command, &keep, config.max_memory.0)
+}
+
+/// rsync begins.
+fn begin(visit: &Visit, waiting: Waiting) -> Result<Running> {
+    let child = waiting.go()?;
+    if let Some(why) = child.without {
+        let text = format!(
+            "the kernel refused rsync a namespace of its own ({why}); it is confined without it (byteback-admin check)"
+        );
+        note(visit, &format!("namespace {}", identity::kernel_release()), &text)?;
+    }
+    Ok(child)
 }
 
 /// What this kernel does not offer stands in the log once, and again after the next kernel.
 fn note_lacks(visit: &Visit, missing: &[&str], no_namespace: bool) -> Result<()> {
     let namespace = no_namespace.then_some("user and mount namespaces for an ordinary user");
-    let state = visit.server.store.state_directory()?;
     for lack in missing.iter().copied().chain(namespace) {
         let text = format!("this kernel lacks {lack}; rsync is confined without it (byteback-admin check)");
-        if noted::note_once(&state, &format!("{lack} {}", identity::kernel_release()), &text) {
-            visit.server.log.warning(&text);
-        }
+        note(visit, &format!("{lack} {}", identity::kernel_release()), &text)?;
+    }
+    Ok(())
+}
+
+fn note(visit: &Visit, key: &str, text: &str) -> Result<()> {
+    if noted::note_once(&visit.server.store.state_directory()?, key, text) {
+        visit.server.log.warning(text);
     }
     Ok(())
 }
