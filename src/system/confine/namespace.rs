@@ -1,5 +1,5 @@
 //! A root directory of its own, in which nothing exists but the trees of the plan and what rsync needs
-//! to run (user_namespaces(7), mount_namespaces(7), pivot_root(2)), and processes of its own, so that there
+//! to run (user_namespaces(7), mount_namespaces(7)), and processes of its own, so that there
 //! is no other to send a signal to (pid_namespaces(7)). It closes what Landlock leaves open: stat, chmod and
 //! extended attributes by path, before Linux 6.12 signals, and any number of processes.
 //!
@@ -15,11 +15,11 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::libc::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 use nix::sys::prctl::set_dumpable;
 use nix::sys::stat::{Mode, fstat};
-use nix::unistd::{Gid, Uid, chdir, pivot_root};
+use nix::unistd::{Gid, Uid, chdir, chroot};
 
 use super::Reach;
 use crate::system::fork::seal_mounts;
@@ -89,16 +89,17 @@ impl Cell {
         self.rooms.iter().zip(&paths).try_for_each(|(room, path)| room.bind(path))
     }
 
-    /// Makes it the root directory and lets go of the old one; the working directory has the same path as
-    /// before.
+    /// Makes it the root directory; the working directory has the same path as before.
+    ///
+    /// chroot(2) is enough here: execve(2) takes all rights in the user namespace away, who is chrooted can
+    /// make no other one (user_namespaces(7)), and no directory outside stays open. pivot_root(2) needs
+    /// the old root unmounted, which waits for every processor: milliseconds where others are at work.
     ///
     /// # Errors
-    /// When the old root cannot be left, or is gone and the start is not found: the process must not go on.
+    /// When it cannot be entered: the process must not go on.
     pub(super) fn move_in(&self) -> io::Result<()> {
         let start = path_of(&self.start)?;
-        chdir(WORKSHOP)?;
-        pivot_root(".", ".")?;
-        umount2(".", MntFlags::MNT_DETACH)?;
+        chroot(WORKSHOP)?;
         Ok(chdir(&start)?)
     }
 
