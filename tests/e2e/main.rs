@@ -9,6 +9,7 @@
 
 mod admin;
 mod attacks;
+mod cage;
 mod client;
 mod compare;
 mod forger;
