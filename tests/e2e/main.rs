@@ -11,6 +11,7 @@
 mod admin;
 mod attacks;
 mod bombs;
+mod cage;
 mod client;
 mod compare;
 mod forger;

@@ -45,8 +45,8 @@ pub(super) fn confined(
     let limits =
         Limits { memory: config.max_memory.0, time: config.io_timeout.duration(), result: MOST_BYTES };
     let mut watch = Watch::begin()?;
-    let mut errand = errand::send(cage, &keep, &limits, |result| work(result))?;
-    let end = watch.until_end(&mut errand.child, limits.time)?;
+    let errand = errand::send(cage, &keep, &limits, |result| work(result))?;
+    let end = watch.until_end(&errand.child, limits.time)?;
     let brought = errand.result()?;
     match failure(&end, &limits, &brought) {
         None => Ok(brought),
