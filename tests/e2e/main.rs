@@ -11,6 +11,7 @@ mod admin;
 mod attacks;
 mod client;
 mod compare;
+mod elsewhere;
 mod forger;
 mod former;
 mod limits;
@@ -24,6 +25,7 @@ mod soak;
 mod torture;
 mod trouble;
 mod versions;
+mod ways;
 mod world;
 
 mod backup;

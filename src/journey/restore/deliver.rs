@@ -33,7 +33,13 @@ pub(super) fn one_file(puller: &Puller<'_>, entries: &[Entry], batches: &[Batch]
     }
     let staging = Staging::new()?;
     staging.check_room(entry.size)?;
-    let pulled = puller.pull(&Order { batch, into: staging.path(), owners: &[], purpose: Purpose::Fetch })?;
+    let pulled = puller.pull(&Order {
+        batch,
+        into: staging.path(),
+        owners: &[],
+        purpose: Purpose::Fetch,
+        parents: true,
+    })?;
     if let Some(trouble) = pulled.trouble {
         bail!(Failure::failed(trouble.why));
     }
@@ -67,7 +73,7 @@ pub(super) fn tar(puller: &Puller<'_>, owners: &Owners, batches: &[Batch], all: 
                 place.of(&batch.tree)?
             };
             let owners = owners.get(&batch.tree).map(Vec::as_slice).unwrap_or_default();
-            let pulled = puller.pull(&Order { batch, into: &into, owners, purpose })?;
+            let pulled = puller.pull(&Order { batch, into: &into, owners, purpose, parents: true })?;
             if let Some(trouble) = pulled.trouble {
                 bail!(Failure::failed(format!(
                     "nothing was written, for not everything came: {}",

@@ -2,6 +2,7 @@
 //! proved to be there, and compared if that was asked for.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use super::deliver;
+use super::itemise::Change;
 use super::owners::{Database, Map, Owners};
 use super::place::{self, Place};
 use super::plan::{self, Batch};
@@ -106,7 +108,10 @@ struct Restorer<'a> {
 impl Restorer<'_> {
     fn pull(&self, batch: &Batch, into: &Path, purpose: Purpose) -> Result<Pulled> {
         let owners = self.owners.get(&batch.tree).map(Vec::as_slice).unwrap_or_default();
-        self.puller.pull(&Order { batch, into, owners, purpose })
+        // A file that comes back in place is no reason to give /home the mode that it had then; but a
+        // directory that is gone must come with its own.
+        let parents = !matches!(self.place, Place::InPlace) || !place::has_parents(into, &batch.chosen);
+        self.puller.pull(&Order { batch, into, owners, purpose, parents })
     }
 
     fn fetch(&self, batches: &[Batch]) -> Result<Outcome> {
@@ -148,7 +153,12 @@ impl Restorer<'_> {
     fn look(&self, batches: &[Batch], purpose: Purpose, mut outcome: Outcome) -> Result<Outcome> {
         let mut different = 0;
         for batch in batches {
-            let pulled = self.pull(batch, &self.place.of(&batch.tree)?, purpose)?;
+            let into = self.place.of(&batch.tree)?;
+            let mut pulled = self.pull(batch, &into, purpose)?;
+            if purpose == Purpose::Compare {
+                pulled.changes.retain(|change| batch.asks_for(&change.path));
+                pulled.changes = self.confirmed(&batch.tree, &into, pulled.changes)?;
+            }
             for change in &pulled.changes {
                 match purpose {
                     Purpose::Compare => self.puller.report.differs(&batch.tree, change),
@@ -166,6 +176,43 @@ impl Restorer<'_> {
         }
         Ok(outcome)
     }
+}
+
+impl Restorer<'_> {
+    /// rsync (3.2.7 and 3.5.0) takes the attributes of a file that has some of `trusted.` and of `user.` for
+    /// different when the server keeps them with fake-super, since it compares two lists in two orders. So
+    /// where it sees nothing else, the attributes themselves are fetched and compared.
+    fn confirmed(&self, tree: &Tree, into: &Path, changes: Vec<Change>) -> Result<Vec<Change>> {
+        let is_doubtful = |change: &Change| change.reasons == ["attributes"] && !change.path.is_empty();
+        let doubtful: Vec<&[u8]> = changes
+            .iter()
+            .filter(|change| is_doubtful(change))
+            .map(|change| change.path.as_slice())
+            .collect();
+        if doubtful.is_empty() {
+            return Ok(changes);
+        }
+        let (staging, batch) = (Staging::new()?, plan::alone(tree, &doubtful));
+        let order = Order {
+            batch: &batch,
+            into: staging.path(),
+            owners: &[],
+            purpose: Purpose::Fetch,
+            parents: true,
+        };
+        self.puller.pull(&order)?;
+        let is_same = |path: &[u8]| {
+            let attributes = |root: &Path| attributes(&place::below(root, path)).ok();
+            attributes(into).is_some_and(|here| attributes(staging.path()) == Some(here))
+        };
+        Ok(changes.into_iter().filter(|change| !is_doubtful(change) || !is_same(&change.path)).collect())
+    }
+}
+
+/// All but access lists, which rsync compares by themselves.
+fn attributes(path: &Path) -> std::io::Result<BTreeMap<OsString, Option<Vec<u8>>>> {
+    let names = xattr::list(path)?.filter(|name| !name.as_encoded_bytes().starts_with(b"system."));
+    names.map(|name| Ok((name.clone(), xattr::get(path, &name)?))).collect()
 }
 
 fn nothing_in_the_way(batches: &[Batch]) -> Result<()> {
@@ -222,7 +269,13 @@ fn owner_options(puller: &Puller<'_>, owners: &Owners, tree: &Tree) -> Result<Ve
     let names = ["etc/passwd", "etc/group"];
     for name in names.iter().filter(|_| owners.need_names()) {
         let batch = Batch::of_plain(tree, &[name.as_bytes()]);
-        let order = Order { batch: &batch, into: staging.path(), owners: &[], purpose: Purpose::Fetch };
+        let order = Order {
+            batch: &batch,
+            into: staging.path(),
+            owners: &[],
+            purpose: Purpose::Fetch,
+            parents: true,
+        };
         let pulled = puller.pull(&order)?;
         if let Some(Trouble { why, partial: false }) = pulled.trouble {
             bail!(Failure::failed(why));

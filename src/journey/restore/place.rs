@@ -85,6 +85,14 @@ fn not_elsewhere(directory: PathBuf) -> Result<PathBuf> {
     }
 }
 
+/// Whether each directory above a chosen path is there.
+pub(super) fn has_parents(root: &Path, chosen: &[Vec<u8>]) -> bool {
+    let parent =
+        |path: &Vec<u8>| path.iter().rposition(|byte| *byte == b'/').map(|at| below(root, &path[..at]));
+    let parents: BTreeSet<PathBuf> = chosen.iter().filter_map(parent).collect();
+    parents.iter().all(|parent| parent.is_dir())
+}
+
 /// Those of the chosen paths that did not come.
 pub(super) fn missing<'a>(directory: &Path, chosen: &'a [Vec<u8>]) -> Vec<&'a [u8]> {
     let is_there = |path: &[u8]| fs::symlink_metadata(below(directory, path)).is_ok();
@@ -134,5 +142,7 @@ mod tests {
         assert_eq!(in_the_way("file/x"), Some(root.join("file")));
         assert_eq!(in_the_way("home/jo/x"), None, "the link itself is replaced, never followed");
         assert_eq!(in_the_way("gone/a/b"), None);
+        assert!(has_parents(root, &[b"home/jo/f".to_vec(), b"top".to_vec()]));
+        assert!(!has_parents(root, &[b"home/jo/f".to_vec(), b"gone/x".to_vec()]));
     }
 }

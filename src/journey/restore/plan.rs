@@ -56,6 +56,18 @@ impl Batch {
         let sources: Vec<Vec<u8>> = paths.iter().map(|path| path.to_vec()).collect();
         Self { tree: tree.clone(), chosen: sources.clone(), sources, rules: Vec::new() }
     }
+
+    /// Whether this path was chosen, or lies below what was: the directories above come along unasked.
+    pub(super) fn asks_for(&self, path: &[u8]) -> bool {
+        self.chosen.iter().any(|chosen| path == chosen || is_below(path, chosen))
+    }
+}
+
+/// A run that fetches exactly these, of directories nothing but themselves.
+pub(super) fn alone(tree: &Tree, paths: &[&[u8]]) -> Batch {
+    let alone = |path: &&[u8]| Chosen { path: path.to_vec(), is_directory: false };
+    let chosen: Vec<Chosen> = paths.iter().map(alone).collect();
+    by_rules(tree, common_parent(&chosen), &chosen)
 }
 
 /// Batches, the oldest tree first, so that the newest of what two trees hold is written last.
@@ -235,6 +247,13 @@ mod tests {
             ]
         );
         assert_eq!(batches(&[file(b"ab/x~"), file(b"ab/y"), file(b"abc")])[0].sources, [b"".to_vec()]);
+    }
+
+    #[test]
+    fn a_directory_alone_comes_without_what_is_in_it() {
+        let batch = alone(&Tree::Current, &[b"a/d"]);
+        let rules = [Rule::Include(b"/a/d".to_vec()), Rule::Exclude(b"/a/**".to_vec())];
+        assert_eq!((batch.sources.as_slice(), batch.rules.as_slice()), (&[b"a".to_vec()][..], &rules[..]));
     }
 
     #[test]

@@ -81,6 +81,8 @@ pub(super) struct Order<'a> {
     pub(super) owners: &'a [String],
     /// What for.
     pub(super) purpose: Purpose,
+    /// Whether the directories above get owner, mode and time of the backup too.
+    pub(super) parents: bool,
 }
 
 impl Puller<'_> {
@@ -91,7 +93,8 @@ impl Puller<'_> {
         let rules = rules_file(order.batch)?;
         let mut command = process::command(rsync);
         let host = self.connection.rsync_host();
-        command.args(options(self.io_timeout, self.verbose, order.purpose)).args(order.owners).args(
+        command.args(options(self.io_timeout, self.verbose, order.purpose));
+        command.args((!order.parents).then_some("--no-implied-dirs")).args(order.owners).args(
             transfer_words(order.batch, rules.as_ref(), &self.connection.rsync_shell(), &host, order.into),
         );
         command.stdin(Stdio::null());

@@ -123,6 +123,7 @@ impl Outcome {
         self.transfer.files += transfer.files;
         self.transfer.files_sent += transfer.files_sent;
         self.transfer.changed_bytes += transfer.changed_bytes;
+        self.transfer.received_bytes += transfer.received_bytes;
     }
 
     /// Tells it, and whether it was all.
@@ -130,11 +131,11 @@ impl Outcome {
     /// # Errors
     /// When not everything is as it was asked for.
     pub(super) fn tell(self, report: &Report, verb: &str) -> Result<Status> {
-        let Transfer { files, files_sent, changed_bytes, .. } = self.transfer;
+        let Transfer { files, files_sent, changed_bytes, received_bytes, .. } = self.transfer;
         if report.json {
             console::print(json!({
                 "event": "end", "schema": SCHEMA, "files": files, "files_copied": files_sent,
-                "bytes": changed_bytes, "complete": self.troubles.is_empty(), "troubles": self.troubles,
+                "bytes": changed_bytes, "received_bytes": received_bytes, "complete": self.troubles.is_empty(), "troubles": self.troubles,
             }));
         } else {
             console::say(format_args!(
