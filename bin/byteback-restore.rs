@@ -11,12 +11,8 @@ use byteback::model::{Destination, client_config::DEFAULT_DIRECTORY, span::Span}
 use clap::Parser;
 
 /// List or restore files from this client's snapshots
-///
-/// Patterns know * ? [set] {a,b} and ** (any depth); they are taken from the working directory unless
-/// they are absolute, and match a dot file only where they say so. Quote them, or the shell will
-/// expand them. A pattern that matches a directory restores all below it.
 #[derive(Debug, Parser)]
-#[command(name = "byteback-restore")]
+#[command(name = "byteback-restore", after_help = PATTERNS)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that a person types")]
 struct Options {
     /// List what matches (the default)
@@ -60,6 +56,12 @@ struct Options {
     #[arg(value_name = "PATTERN", required = true)]
     patterns: Vec<OsString>,
 }
+
+/// Not a longer description, with which clap would give each option three lines.
+const PATTERNS: &str = "\
+Patterns know * ? [set] {a,b} and ** (any depth); they are taken from the working directory unless
+they are absolute, and match a dot file only where they say so. Quote them, or the shell will
+expand them. A pattern that matches a directory restores all below it.";
 
 fn main() -> ExitCode {
     cli::run(|options: Options| {

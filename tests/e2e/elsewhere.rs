@@ -74,6 +74,37 @@ fn a_machine_that_lost_everything_restores_with_a_grant_and_nothing_else() {
     assert_equal_both_ways(&client.tree, &client.tree_in(&to));
 }
 
+/// On a terminal of its own (script(1)), with these lines typed.
+fn typed(command: &Command, lines: &str) -> Ran {
+    let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
+    let words: Vec<_> = words.iter().map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let script = format!("sleep 1; printf '{lines}'; sleep 3");
+    run(Command::new("sh")
+        .arg("-c")
+        .arg(format!("({script}) | script -qec \"{}\" /dev/null", words.join(" "))))
+}
+
+#[test]
+fn a_person_is_asked_about_an_unknown_host_key_and_about_files_in_use() {
+    let world = World::new("asked");
+    let client = Client::enrolled(&world, "web1");
+    client.write("file", "of the backup");
+    client.backup().must(0);
+    let file = client.tree.join("file");
+    let content = || fs::read_to_string(&file).unwrap();
+    let mut command = Command::new(program("byteback-restore"));
+    command.args(["--destination", &world.destination(), "--config-dir", "/nonexistent", "--ssh-key"]);
+    command.arg(client.key()).arg("--in-place").arg(&file);
+    for (answers, status, after) in
+        [("no\\n", 3, "in use"), ("yes\\nno\\n", 3, "in use"), ("yes\\nyes\\n", 0, "of the backup")]
+    {
+        client.write("file", "in use");
+        let ran = typed(&command, answers).must(status);
+        assert!(ran.all().contains(&fingerprint_of_the_server(&world)), "{}", ran.story());
+        assert_eq!(content(), after, "{}", ran.story());
+    }
+}
+
 #[test]
 fn a_restore_grant_reads_one_client_and_changes_nothing() {
     let world = World::new("grant");

@@ -24,11 +24,13 @@ use crate::system::ssh::Connection;
 /// How long the confined rsync may be silent.
 const IO_TIMEOUT: Span = Span::seconds(300);
 
-/// Restore a client's files on this server, into a directory that only the administrator can enter
-///
-/// Without --to, --stdout or --tar it lists what matches. Patterns are as for byteback-restore, and absolute.
+/// Restore a client's files on this server
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  byteback-admin restore web1 --to /root/web1 /etc '/home/jo/**'")]
+#[command(after_help = "\
+Without --to, --stdout or --tar it lists what matches. Patterns are as for byteback-restore, and absolute.
+
+Example:
+  byteback-admin restore web1 --to /root/web1 /etc '/home/jo/**'")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that a person types")]
 pub struct Options {
     /// Whose files
@@ -120,8 +122,11 @@ fn private(directory: &Path, store: &Path) -> Result<()> {
     }
     match fs::symlink_metadata(&directory) {
         Err(_) => Ok(()), // it will be made with mode 0700
+        // Not one bit for others than the owner.
         Ok(found)
-            if found.is_dir() && found.uid() == Uid::effective().as_raw() && found.mode() & 0o077 == 0 =>
+            if found.is_dir()
+                && found.uid() == Uid::effective().as_raw()
+                && found.mode().trailing_zeros() >= 6 =>
         {
             Ok(())
         }

@@ -68,7 +68,10 @@ pub fn run(options: &Options) -> Result<Status> {
     match (&options.client, key, until) {
         (Some(client), Some(key), Some(until)) => grant(options, &server, &keys, client, &key, until, now),
         (Some(client), key, None) if options.remove => remove(&server, &keys, client, key.as_ref()),
-        (client, ..) => list(&keys, client.as_ref(), options.json, now),
+        (client, ..) => {
+            list(&keys, client.as_ref(), options.json, now);
+            Ok(Status::Done)
+        }
     }
 }
 
@@ -156,7 +159,7 @@ fn remove(server: &Server, keys: &Keys, client: &ClientName, key: Option<&Public
     Ok(Status::Done)
 }
 
-fn list(keys: &Keys, client: Option<&ClientName>, json: bool, now: Timestamp) -> Result<Status> {
+fn list(keys: &Keys, client: Option<&ClientName>, json: bool, now: Timestamp) {
     let grants = || keys.content().grants().filter(|grant| client.is_none_or(|name| grant.client == *name));
     let is_over = |grant: &RestoreGrant| grant.until.is_some_and(|until| until <= now);
     if json {
@@ -168,8 +171,7 @@ fn list(keys: &Keys, client: Option<&ClientName>, json: bool, now: Timestamp) ->
                 })
             })
             .collect();
-        console::print(json!({ "schema": 1, "grants": grants }));
-        return Ok(Status::Done);
+        return console::print(json!({ "schema": 1, "grants": grants }));
     }
     for grant in grants() {
         let until = grant.until.map_or_else(|| "for ever".to_owned(), |until| format!("until {until}"));
@@ -179,7 +181,6 @@ fn list(keys: &Keys, client: Option<&ClientName>, json: bool, now: Timestamp) ->
         let line = format!("{} {} {until}{over}{from} {comment}", grant.client, grant.key.fingerprint());
         console::print(line.trim_end());
     }
-    Ok(Status::Done)
 }
 
 #[cfg(test)]

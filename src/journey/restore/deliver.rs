@@ -33,14 +33,14 @@ pub(super) fn one_file(puller: &Puller<'_>, entries: &[Entry], batches: &[Batch]
     }
     let staging = Staging::new()?;
     staging.check_room(entry.size)?;
-    let pulled = puller.pull(&Order {
+    let came = puller.pull(&Order {
         batch,
         into: staging.path(),
         owners: &[],
         purpose: Purpose::Fetch,
         parents: true,
     })?;
-    if let Some(trouble) = pulled.trouble {
+    if let Some(trouble) = came.trouble {
         bail!(Failure::failed(trouble.why));
     }
     let path = staging.path().join(std::ffi::OsStr::from_bytes(&entry.path));
@@ -73,14 +73,14 @@ pub(super) fn tar(puller: &Puller<'_>, owners: &Owners, batches: &[Batch], all: 
                 place.of(&batch.tree)?
             };
             let owners = owners.get(&batch.tree).map(Vec::as_slice).unwrap_or_default();
-            let pulled = puller.pull(&Order { batch, into: &into, owners, purpose, parents: true })?;
-            if let Some(trouble) = pulled.trouble {
+            let came = puller.pull(&Order { batch, into: &into, owners, purpose, parents: true })?;
+            if let Some(trouble) = came.trouble {
                 bail!(Failure::failed(format!(
                     "nothing was written, for not everything came: {}",
                     trouble.why
                 )));
             }
-            bytes += pulled.transfer.changed_bytes;
+            bytes += came.transfer.changed_bytes;
         }
         if purpose == Purpose::Rehearse {
             staging.check_room(bytes)?;

@@ -22,6 +22,7 @@ use crate::system::{account, console, files, identity};
 
 /// How files come back.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that a person types")]
 pub struct Fetch {
     /// Where to.
     pub goal: Goal,
@@ -73,9 +74,9 @@ pub(super) fn run(
         Goal::Tar => return deliver::tar(puller, &fetch.owners, &batches, all),
         Goal::Trees => to(&None),
         Goal::Below(directory) => to(&Some(directory.clone())),
-        Goal::InPlace => Place::InPlace,
+        Goal::InPlace => Place::Original,
     };
-    if matches!(place, Place::InPlace) {
+    if matches!(place, Place::Original) {
         nothing_in_the_way(&batches)?;
         if !fetch.dry_run {
             consent(fetch, &batches)?;
@@ -110,7 +111,7 @@ impl Restorer<'_> {
         let owners = self.owners.get(&batch.tree).map(Vec::as_slice).unwrap_or_default();
         // A file that comes back in place is no reason to give /home the mode that it had then; but a
         // directory that is gone must come with its own.
-        let parents = !matches!(self.place, Place::InPlace) || !place::has_parents(into, &batch.chosen);
+        let parents = !matches!(self.place, Place::Original) || !place::has_parents(into, &batch.chosen);
         self.puller.pull(&Order { batch, into, owners, purpose, parents })
     }
 
@@ -163,7 +164,7 @@ impl Restorer<'_> {
                 match purpose {
                     Purpose::Compare => self.puller.report.differs(&batch.tree, change),
                     Purpose::Fetch | Purpose::Rehearse => {
-                        self.puller.report.would_change(&batch.tree, change)
+                        self.puller.report.would_change(&batch.tree, change);
                     }
                 }
             }
@@ -276,8 +277,7 @@ fn owner_options(puller: &Puller<'_>, owners: &Owners, tree: &Tree) -> Result<Ve
             purpose: Purpose::Fetch,
             parents: true,
         };
-        let pulled = puller.pull(&order)?;
-        if let Some(Trouble { why, partial: false }) = pulled.trouble {
+        if let Some(Trouble { why, partial: false }) = puller.pull(&order)?.trouble {
             bail!(Failure::failed(why));
         }
     }

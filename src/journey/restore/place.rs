@@ -18,7 +18,7 @@ pub(super) enum Place {
     /// This very directory.
     Here(PathBuf),
     /// Where they came from.
-    InPlace,
+    Original,
 }
 
 impl Place {
@@ -34,7 +34,7 @@ impl Place {
     /// The directory for this tree; it need not be there.
     pub(super) fn of(&self, tree: &Tree) -> Result<PathBuf> {
         match self {
-            Self::InPlace => Ok(PathBuf::from("/")),
+            Self::Original => Ok(PathBuf::from("/")),
             Self::Here(directory) => Ok(directory.clone()),
             Self::ForEachTree(parent) => not_elsewhere(parent.join(tree.as_str())),
         }

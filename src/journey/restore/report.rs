@@ -35,14 +35,15 @@ impl Report {
 
     /// How far it is; for a person the bar shows that.
     pub(super) fn progress(&self, progress: Progress, elapsed: Duration) {
-        let due = self.last.get().is_none_or(|last| elapsed < last || elapsed - last >= PACE);
+        let due =
+            self.last.get().is_none_or(|last| elapsed.checked_sub(last).is_none_or(|since| since >= PACE));
         if !self.json || !due {
             return;
         }
         self.last.set(Some(elapsed));
         let files = progress.files;
         console::print(json!({
-            "event": "progress", "bytes": progress.bytes, "elapsed_ms": elapsed.as_millis() as u64,
+            "event": "progress", "bytes": progress.bytes, "elapsed_ms": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             "files_done": files.map(|files| files.done), "files_known": files.map(|files| files.known),
             "files_known_is_final": files.map(|files| files.complete),
         }));
