@@ -111,7 +111,7 @@ fn answer(
         Action::Restore(Fetch { goal: Goal::Stdout | Goal::Tar, .. }) if found.entries.is_empty() => {
             bail!(Failure::failed("no file matches, so nothing was written"))
         }
-        Action::Restore(_) if found.entries.is_empty() => Ok(show(&found, query, false)),
+        Action::Restore(fetch) if found.entries.is_empty() => Ok(show(&found, query, fetch.json)),
         Action::Restore(fetch) => {
             if let Some(why) = found.cut {
                 let why = escaped(why.as_bytes());
