@@ -14,6 +14,7 @@ mod bombs;
 mod cage;
 mod client;
 mod compare;
+mod elsewhere;
 mod forger;
 mod former;
 mod growth;
@@ -30,6 +31,7 @@ mod store;
 mod torture;
 mod trouble;
 mod versions;
+mod ways;
 mod world;
 
 mod backup;
