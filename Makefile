@@ -65,7 +65,7 @@ bench-prune:
 	@$(MAKE) --no-print-directory planning
 
 planning: tools
-	@$(CARGO) bench --locked --bench planning
+	@$(CARGO) run --locked --release --quiet --example planning
 
 lint: tools
 	$(CARGO) fmt --check
