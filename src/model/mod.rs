@@ -14,9 +14,11 @@ pub mod grant;
 pub mod mount;
 pub mod run;
 pub mod server_config;
+pub mod snapshot_facts;
 pub mod snapshot_name;
 pub mod span;
 pub mod tree;
+pub mod version;
 
 pub use byte_size::ByteSize;
 pub use client_name::ClientName;
@@ -29,3 +31,4 @@ pub use grant::Grant;
 pub use mount::Mount;
 pub use snapshot_name::SnapshotName;
 pub use tree::Tree;
+pub use version::Version;

@@ -177,6 +177,18 @@ pub fn subvolume_id(file: impl AsFd) -> io::Result<u64> {
     Ok(info.treeid)
 }
 
+/// When the subvolume that this file lies in was made (`otime`), in whole seconds since 1970.
+///
+/// # Errors
+/// ENOTTY when this is no btrfs.
+pub fn subvolume_made(file: impl AsFd) -> io::Result<i64> {
+    let mut info = SubvolInfo { treeid: 0, name: [0; 256], rest: [0; 30] };
+    // SAFETY: the call fills the 504-byte structure, alive until it returns.
+    done(unsafe { call::get_subvol_info(raw(&file), &raw mut info) })?;
+    // Behind ten words of numbers and UUIDs and four transaction numbers comes ctime, of two words, then otime.
+    i64::try_from(info.rest[16]).map_err(io::Error::other)
+}
+
 /// Whether other subvolumes lie in the one that this directory belongs to.
 ///
 /// # Errors

@@ -1,51 +1,108 @@
 //! Finding files. The gate reads a hostile tree itself here, so it confines itself to reading first.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, StdoutLock, Write};
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::visit::ListJob;
-use crate::model::{Entry, Status};
-use crate::protocol::listing;
-use crate::store::search;
+use super::visit::{ListJob, SnapshotsJob, Visit};
+use crate::model::{Entry, Status, Tree, Version};
+use crate::protocol::listing::{self, snapshots};
+use crate::store::search::{self, Sink, Trees};
+use crate::system::clock;
 use crate::system::confine::{Cage, Layers, Plan, Reach, Reachable, Start};
 
+/// Lines of one answer. A million names are some hundred megabytes for the client to read.
+const MOST_ENTRIES: u64 = 1_000_000;
+/// The table of the former program's clients is kept whole before it is printed.
+const MOST_ROWS: u64 = 100_000;
+/// No line is kept back longer while the next is looked for.
+const LONGEST_HOLD: Duration = Duration::from_millis(100);
+
 /// Prints what matches: JSON lines as they are found, or the former program's table.
-pub(super) fn print(job: &ListJob, home: &OwnedFd) -> Result<Status> {
-    let trees: Vec<_> = job
-        .trees
-        .iter()
-        .map(|(_, open)| Reachable { directory: &open.directory, reach: Reach::Read })
-        .collect();
+pub(super) fn print(visit: &Visit, job: &ListJob, home: &OwnedFd) -> Result<Status> {
+    let open = job.trees.iter().map(|(_, open)| open).chain(&job.gone_from);
+    let trees: Vec<_> =
+        open.map(|open| Reachable { directory: &open.directory, reach: Reach::Read }).collect();
     let start = Start::AboveTrees(home);
     let mut cage = Cage::build(&Plan { trees: &trees, program: None, start, layers: Layers::ALL })?;
     cage.enter().context("cannot confine the search")?;
-    if job.json { print_json(job) } else { print_table(job) }
+    if job.json { print_json(visit, job) } else { print_table(visit, job) }
 }
 
-fn print_json(job: &ListJob) -> Result<Status> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    let mut entries = 0;
-    search::run(&job.query, &job.trees, &mut |entry| {
-        entries += 1;
-        writeln!(out, "{}", listing::print_entry(&entry)).context("the client went away")
-    })?;
-    writeln!(out, "{}", listing::print_end(entries, None))?;
-    out.flush()?;
+fn trees(job: &ListJob) -> Trees<'_> {
+    Trees { searched: &job.trees, gone_from: job.gone_from.as_ref() }
+}
+
+fn print_json(visit: &Visit, job: &ListJob) -> Result<Status> {
+    let mut lines = Lines { out: io::stdout().lock(), kept: Vec::new(), since: Instant::now(), begun: false };
+    let outcome = search::run(&job.query, trees(job), visit.bounds(MOST_ENTRIES), &mut lines)?;
+    let cut = outcome.cut.map(|cut| cut.to_string());
+    lines.push(&listing::print_end(job.query.history, outcome.entries, cut.as_deref()));
+    lines.pass_on()?;
     Ok(Status::Done)
 }
 
-/// The former program's clients print what they get, so they get a table.
-fn print_table(job: &ListJob) -> Result<Status> {
-    let mut found: Vec<Entry> = Vec::new();
-    search::run(&job.query, &job.trees, &mut |entry| {
-        found.push(entry);
+/// Lines on their way: many at once, but none waits long.
+struct Lines<'a> {
+    out: StdoutLock<'a>,
+    kept: Vec<u8>,
+    since: Instant,
+    begun: bool,
+}
+
+impl Lines<'_> {
+    fn push(&mut self, line: &str) {
+        self.kept.extend_from_slice(line.as_bytes());
+        self.kept.push(b'\n');
+    }
+
+    fn pass_on(&mut self) -> Result<()> {
+        self.out.write_all(&self.kept).and_then(|()| self.out.flush()).context("the client went away")?;
+        self.kept.clear();
+        self.since = Instant::now();
         Ok(())
-    })?;
+    }
+}
+
+impl Sink for Lines<'_> {
+    fn found(&mut self, version: Version) -> Result<()> {
+        self.push(&listing::print_version(&version));
+        let first = !std::mem::replace(&mut self.begun, true);
+        if first || self.kept.len() > 64 << 10 { self.pass_on() } else { Ok(()) }
+    }
+
+    fn breathe(&mut self) -> Result<()> {
+        if self.kept.is_empty() || self.since.elapsed() < LONGEST_HOLD { Ok(()) } else { self.pass_on() }
+    }
+}
+
+/// The former program's clients print what they get, so they get a table.
+fn print_table(visit: &Visit, job: &ListJob) -> Result<Status> {
+    let mut found: Vec<Entry> = Vec::new();
+    let outcome =
+        search::run(&job.query, trees(job), visit.bounds(MOST_ROWS), &mut |version: Version| {
+            found.push(version.entry);
+            Ok(())
+        })?;
     found.sort_by(|a, b| (&a.path, &a.tree).cmp(&(&b.path, &b.tree)));
-    let text =
+    let mut text =
         if found.is_empty() { listing::nothing_found(&job.query.patterns) } else { listing::table(&found) };
+    if let Some(cut) = outcome.cut {
+        text.push_str(&format!("** This list is not whole: {cut}\n"));
+    }
+    io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(Status::Done)
+}
+
+/// Prints which snapshots there are, oldest first, and `current`.
+pub(super) fn print_snapshots(visit: &Visit, job: &SnapshotsJob) -> Result<Status> {
+    let now = clock::now();
+    let facts = visit.snapshot_facts(&job.trees, now)?;
+    let mut text: String = facts.iter().map(|facts| snapshots::print_facts(facts) + "\n").collect();
+    text.push_str(&snapshots::print_end(facts.len() as u64, now));
+    text.push('\n');
     io::stdout().lock().write_all(text.as_bytes())?;
     Ok(Status::Done)
 }

@@ -127,8 +127,9 @@ fn carry_out(visit: &Visit, job: Job) -> Result<Ending> {
         Job::List(job) => {
             let home = visit.server.store.volume().home(&visit.grant.client)?;
             visit.bound_own_work()?;
-            list::print(&job, &home).map(Ending::Own)
+            list::print(visit, &job, &home).map(Ending::Own)
         }
+        Job::Snapshots(job) => list::print_snapshots(visit, &job).map(Ending::Own),
         Job::Push(job) => transfer::push(visit, job),
         Job::Pull(job) => transfer::pull(visit, &job),
     }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, bail};
+use jiff::Timestamp;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::alarm;
 
@@ -11,13 +12,14 @@ use super::command::Command;
 use crate::journey::server::Server;
 use crate::model::failure::status_of;
 use crate::model::server_config::Layer;
-use crate::model::{Failure, Grant, Status, Tree, escaped};
+use crate::model::{Failure, Grant, Status, Tree, Version, escaped};
 use crate::protocol::answer::{Answer, Outcome};
 use crate::protocol::find_query::FindQuery;
 use crate::protocol::request::{Manner, Request};
 use crate::protocol::rsync_args::{ConfinedRsync, Source};
 use crate::store::refusals::Folded;
-use crate::store::{OpenTree, search};
+use crate::store::OpenTree;
+use crate::store::search::{self, Bounds};
 use crate::system::clock;
 use crate::system::lock::{Lock, Locking};
 
@@ -26,7 +28,14 @@ use crate::system::lock::{Lock, Locking};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Most files that a search of the former program's restore may name.
-const MOST_SOURCES: usize = 10_000;
+const MOST_SOURCES: u64 = 10_000;
+
+/// The longest search. What it found until then is told, and that it is not all.
+const LONGEST_SEARCH: Duration = Duration::from_secs(900);
+
+/// Threads of one search. They share the processors with everybody else's backups.
+const MOST_THREADS: usize = 4;
+
 
 /// One connection of one client.
 pub(super) struct Visit {
@@ -43,6 +52,7 @@ pub(super) enum Job {
     Prepare(Manner),
     Complete(Manner),
     List(ListJob),
+    Snapshots(SnapshotsJob),
     Push(PushJob),
     Pull(PullJob),
 }
@@ -51,6 +61,16 @@ pub(super) enum Job {
 pub(super) struct ListJob {
     pub(super) query: FindQuery,
     pub(super) json: bool,
+    pub(super) trees: Vec<(Tree, OpenTree)>,
+    /// `current`, when what it no longer holds is looked for.
+    pub(super) gone_from: Option<OpenTree>,
+    /// One of the client's places.
+    pub(super) _place: Lock,
+}
+
+/// Tell which snapshots there are.
+pub(super) struct SnapshotsJob {
+    /// Newest first.
     pub(super) trees: Vec<(Tree, OpenTree)>,
     /// One of the client's places.
     pub(super) _place: Lock,
@@ -96,7 +116,17 @@ impl Visit {
             Request::List(list) => {
                 let place = self.take_own_place()?;
                 let trees = self.trees_of(&list.query)?;
-                Job::List(ListJob { query: list.query.clone(), json: list.json, trees, _place: place })
+                let gone_from = match list.query.deleted {
+                    true => Some(self.open_for_reading(&Tree::Current)?),
+                    false => None,
+                };
+                let query = list.query.clone();
+                Job::List(ListJob { query, json: list.json, trees, gone_from, _place: place })
+            }
+            Request::Snapshots => {
+                let place = self.take_own_place()?;
+                let trees = self.trees_of(&FindQuery::default())?;
+                Job::Snapshots(SnapshotsJob { trees, _place: place })
             }
             Request::Push(rsync) => self.admit_push(rsync)?,
             Request::Pull(rsync) => Job::Pull(self.admit_pull(rsync)?),
@@ -174,17 +204,26 @@ impl Visit {
         let volume = self.server.store.volume();
         let mut trees = Vec::new();
         for snapshot in volume.snapshots(&self.grant.client)?.into_iter().rev() {
+            if query.at.is_some_and(|at| snapshot.time().is_none_or(|time| time > at)) {
+                continue;
+            }
             let tree = Tree::Snapshot(snapshot);
             let open = volume.open(&self.grant.client, &tree)?;
             // One that somebody made writable must not keep all others from being found.
             if open.read_only {
                 trees.push((tree, open));
+                if query.at.is_some() {
+                    return Ok(trees);
+                }
             } else {
                 self.server.log.warning(format_args!(
                     "skipped client={} snapshot={tree} reason=writable",
                     self.grant.client
                 ));
             }
+        }
+        if let Some(at) = query.at {
+            bail!(Failure::refused(format!("there is no snapshot of {at} or before; the oldest is younger")));
         }
         Ok(trees)
     }
@@ -200,18 +239,27 @@ impl Visit {
         let trees = self.trees_of(query)?;
         self.bound_own_work()?;
         let mut sources = Vec::new();
-        search::run(query, &trees, &mut |entry| {
-            if sources.len() == MOST_SOURCES {
-                bail!(Failure::refused("too many files match; name a directory above them instead"));
-            }
-            sources.push(Source::named(entry.tree, &entry.path));
+        let trees = search::Trees { searched: &trees, gone_from: None };
+        let searched = search::run(query, trees, self.bounds(MOST_SOURCES), &mut |version: Version| {
+            sources.push(Source::named(version.entry.tree, &version.entry.path));
             Ok(())
         })?;
+        if let Some(cut) = searched.cut {
+            bail!(Failure::refused(format!("not everything that matches was found: {cut}")));
+        }
         alarm::cancel();
         if sources.is_empty() {
             bail!(Failure::refused("no file matches"));
         }
         Ok(sources)
+    }
+
+    /// What a search may cost.
+    pub(super) fn bounds(&self, entries: u64) -> Bounds {
+        let longest = LONGEST_SEARCH.min(self.server.config.io_timeout.duration() / 2);
+        let until = clock::now().saturating_add(longest).unwrap_or(Timestamp::MAX);
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Bounds { entries, until, threads: processors.min(MOST_THREADS) }
     }
 
     /// A client has a quarter of all places for its restores and searches, so that it leaves some to others.
