@@ -3,15 +3,16 @@
 
 #[path = "request/argv.rs"]
 mod argv;
+#[path = "request/options.rs"]
+mod options;
 #[path = "request/refusal.rs"]
 mod refusal;
 
-use byteback::model::Tree;
+use byteback::protocol::find_query::Pattern;
 use byteback::protocol::lexer;
 use byteback::protocol::request::{
     ListRequest, Request, complete_words, list_words, ping_words, prepare_words,
 };
-use byteback::protocol::rsync_args::{ConfinedRsync, Source};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|command: &[u8]| {
@@ -46,9 +47,9 @@ fn check(request: &Request) {
             argv::check(rsync, request);
         }
         Request::OldRestore(old) => {
-            let source = vec![Source::named(Tree::Current, b"x")];
-            let rsync = ConfinedRsync::pull(old.options.clone(), source).expect("one short source");
-            argv::check(&rsync, &Request::Pull(rsync.clone()));
+            // A pattern is as good a name for a found file as any other bytes.
+            let names = old.query.patterns.iter().map(Pattern::as_bytes);
+            names.for_each(|name| argv::check_found(&old.options, name.get(1..).unwrap_or_default()));
         }
         Request::List(list) => check_list(list),
         Request::Ping(_) => assert_asks(&ping_words(), request),

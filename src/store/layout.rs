@@ -10,7 +10,7 @@
 //! STORE/.byteback/restores/N            one restore each, max_restores of them
 //! STORE/.byteback/clients/NAME/lock     one writer per client
 //! STORE/.byteback/clients/NAME/push.json  how the last push ended
-//! STORE/.byteback/clients/NAME/refusals   how many refusals this minute had
+//! STORE/.byteback/clients/NAME/verdicts  how many verdicts this minute had (verdicts.rs)
 //! STORE/NAME/current, STORE/NAME/<snapshot>
 //! ```
 
@@ -23,7 +23,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::btrfs::Btrfs;
-use super::refusals::{self, Folded};
+use super::verdicts::{self, Folded, Verdict};
 use super::volume::Volume;
 use crate::model::run::Push;
 use crate::model::{ClientName, Failure};
@@ -136,8 +136,8 @@ impl ClientState {
     ///
     /// # Errors
     /// When the count cannot be written.
-    pub fn count_refusals(&self, now: Timestamp, refused: bool) -> Result<Folded> {
-        refusals::count(&self.directory.join("refusals"), now, refused)
+    pub fn count_verdict(&self, now: Timestamp, verdict: Verdict) -> Result<Folded> {
+        verdicts::count(&self.directory.join("verdicts"), now, verdict)
     }
 
     /// One of the places that this client has for searches and restores, of which there are `most`.

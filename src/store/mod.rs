@@ -7,9 +7,9 @@ mod btrfs;
 pub mod keys;
 mod layout;
 pub mod noted;
-pub mod refusals;
 pub mod rsync_facts;
 pub mod search;
+pub mod verdicts;
 mod volume;
 
 pub use btrfs::Btrfs;

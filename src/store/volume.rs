@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use anyhow::Result;
+use jiff::Timestamp;
 
 use crate::model::{ClientName, SnapshotName, Tree};
 use crate::policy::room::Room;
@@ -14,6 +15,8 @@ pub struct OpenTree {
     pub directory: OwnedFd,
     /// Whether the file system lets nobody write to it.
     pub read_only: bool,
+    /// When the subvolume was made, by the server's clock; `None` where the file system does not tell.
+    pub made: Option<Timestamp>,
 }
 
 /// The backend. `current` is written by rsync alone; snapshots can be made and discarded, not changed.

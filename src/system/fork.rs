@@ -2,11 +2,19 @@
 #![allow(unsafe_code, reason = "only between fork and exec can a child confine itself and not its parent")]
 
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Child, Command, ExitStatus};
 
 use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
 use nix::libc;
+use nix::sys::signal::SigSet;
+use nix::unistd::{Pid, setpgid};
+
+/// The status of a copy that panicked, as the standard library's own.
+const PANICKED: u8 = 101;
 
 /// Starts `command`; `tie_hands` runs in the child, last thing before the program takes over. When it
 /// fails the program never starts.
@@ -22,6 +30,100 @@ pub fn spawn_confined(
     // there was no other (checked above), so no lock or allocator can be in a broken state.
     let command = unsafe { command.pre_exec(tie_hands) };
     command.spawn().with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))
+}
+
+/// A copy of this process that goes on with work of its own.
+#[derive(Debug)]
+pub struct Forked(Pid);
+
+/// Makes a copy of this process that does `work` and ends with the status that it gives. It leads a process group of
+/// its own and blocks no signals; nothing of its parent is dropped or flushed when it ends.
+///
+/// # Errors
+/// When this process has more than one thread, or the kernel refuses.
+pub fn fork(work: impl FnOnce() -> u8) -> Result<Forked> {
+    ensure!(is_single_threaded()?, "a process with threads cannot fork safely");
+    // SAFETY: there is no thread but this one (checked above), so in the copy no lock or allocator can be in
+    // a broken state.
+    let pid = match unsafe { libc::fork() } {
+        -1 => return Err(io::Error::last_os_error()).context("cannot fork"),
+        0 => {
+            let begun =
+                SigSet::empty().thread_set_mask().and_then(|()| setpgid(Pid::from_raw(0), Pid::from_raw(0)));
+            let status = match begun {
+                Ok(()) => catch_unwind(AssertUnwindSafe(work)).unwrap_or(PANICKED),
+                Err(_) => 1,
+            };
+            // SAFETY: the call ends this process at once; what its parent left in memory is the parent's to drop.
+            unsafe { libc::_exit(status.into()) }
+        }
+        pid => Pid::from_raw(pid),
+    };
+    let _ = setpgid(pid, pid); // whichever of the two is first
+    Ok(Forked(pid))
+}
+
+/// A child that can be waited for.
+pub trait Waitable {
+    /// Its process.
+    fn id(&self) -> u32;
+
+    /// Waits for its end; once.
+    ///
+    /// # Errors
+    /// When there is no such child.
+    fn wait(&mut self) -> io::Result<ExitStatus>;
+}
+
+impl Waitable for Child {
+    fn id(&self) -> u32 {
+        Self::id(self)
+    }
+
+    fn wait(&mut self) -> io::Result<ExitStatus> {
+        Self::wait(self)
+    }
+}
+
+impl Waitable for Forked {
+    fn id(&self) -> u32 {
+        self.0.as_raw().unsigned_abs()
+    }
+
+    fn wait(&mut self) -> io::Result<ExitStatus> {
+        loop {
+            let mut status = 0;
+            // SAFETY: the call writes one number, which is there for it.
+            match unsafe { libc::waitpid(self.0.as_raw(), &raw mut status, 0) } {
+                -1 if Errno::last() == Errno::EINTR => {}
+                -1 => return Err(io::Error::last_os_error()),
+                _ => return Ok(ExitStatus::from_raw(status)),
+            }
+        }
+    }
+}
+
+/// Closes every descriptor but the standard three and these (close_range(2), Linux 5.9). For a copy that ends by
+/// itself alone: whoever owns one of them in its memory must not use or drop it.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<u32> =
+        keep.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).filter(|fd| *fd > 2).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept.into_iter().chain([u32::MAX]) {
+        if first < fd {
+            // SAFETY: nothing in this process uses these descriptors again: see above.
+            match unsafe { libc::close_range(first, fd - 1, 0) } {
+                0 => {}
+                _ => return Err(io::Error::last_os_error()),
+            }
+        }
+        first = fd.saturating_add(1);
+    }
+    Ok(())
 }
 
 fn is_single_threaded() -> Result<bool> {

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod confine;
 pub mod console;
 pub mod environment;
+pub mod errand;
 pub mod files;
 pub mod fork;
 pub mod hooks;

@@ -8,7 +8,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -17,6 +17,8 @@ use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
+
+use super::fork::Waitable;
 
 /// How long rsync may tidy up when its client is gone, and again after it was asked to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -78,7 +80,7 @@ impl Watch {
     ///
     /// # Errors
     /// When the child cannot be waited for.
-    pub fn until_end(&mut self, child: &mut Child, patience: Duration) -> Result<Ended> {
+    pub fn until_end(&mut self, child: &mut impl Waitable, patience: Duration) -> Result<Ended> {
         let mut cause = Cause::Itself;
         let mut deadline = None;
         let mut activity = Activity::begin(child.id());
@@ -155,6 +157,15 @@ impl Watch {
         }
         Ok(told)
     }
+}
+
+/// Ends the child with its whole process group, at once.
+///
+/// # Errors
+/// When the child cannot be waited for.
+pub fn end(child: &mut impl Waitable) -> Result<()> {
+    end_group(child.id(), Signal::SIGKILL);
+    child.wait().map(drop).context("cannot wait for rsync")
 }
 
 /// Whether the child has ended; it is not reaped (waitid(2), WNOWAIT).

@@ -50,7 +50,7 @@ impl<'a> Scene<'a> {
     #[track_caller]
     fn assert_refused(&self, command: &str) {
         // Many refusals in one minute are folded into one line; here each is the first.
-        let _ = fs::remove_file(self.world.store.join(".byteback/clients/thief/refusals"));
+        let _ = fs::remove_file(self.world.store.join(".byteback/clients/thief/verdicts"));
         let lines = self.world.log_lines();
         let ran = self.thief.send(command);
         assert_eq!(ran.code(), 3, "a refusal was expected: {}", ran.story());

@@ -87,7 +87,7 @@ fn assert_state_is_known(world: &World) {
             "restores",
             "lock",
             "push.json",
-            "refusals",
+            "verdicts",
             "log",
             "thief",
             "keys.lock",

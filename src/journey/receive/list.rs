@@ -1,17 +1,16 @@
-//! Finding files. The gate reads a hostile tree itself here, so it confines itself to reading first.
+//! Finding files: JSON lines as they are found, or the former program's table. And which snapshots there are.
 
 use std::io::{self, StdoutLock, Write};
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::search::{self, bounds};
 use super::visit::{ListJob, SnapshotsJob, Visit};
-use crate::model::{Entry, Status, Tree, Version};
+use crate::model::{Entry, Status, Version};
 use crate::protocol::listing::{self, snapshots};
-use crate::store::search::{self, Sink, Trees};
+use crate::store::search::{Bounds, Sink, Trees, run};
 use crate::system::clock;
-use crate::system::confine::{Cage, Layers, Plan, Reach, Reachable, Start};
 
 /// Lines of one answer. A million names are some hundred megabytes for the client to read.
 const MOST_ENTRIES: u64 = 1_000_000;
@@ -20,28 +19,23 @@ const MOST_ROWS: u64 = 100_000;
 /// No line is kept back longer while the next is looked for.
 const LONGEST_HOLD: Duration = Duration::from_millis(100);
 
-/// Prints what matches: JSON lines as they are found, or the former program's table.
-pub(super) fn print(visit: &Visit, job: &ListJob, home: &OwnedFd) -> Result<Status> {
-    let open = job.trees.iter().map(|(_, open)| open).chain(&job.gone_from);
-    let trees: Vec<_> =
-        open.map(|open| Reachable { directory: &open.directory, reach: Reach::Read }).collect();
-    let start = Start::AboveTrees(home);
-    let mut cage = Cage::build(&Plan { trees: &trees, program: None, start, layers: Layers::ALL })?;
-    cage.enter().context("cannot confine the search")?;
-    if job.json { print_json(visit, job) } else { print_table(visit, job) }
+/// Prints what matches.
+pub(super) fn print(visit: &Visit, job: &ListJob) -> Result<Status> {
+    let bounds = bounds(visit, if job.json { MOST_ENTRIES } else { MOST_ROWS });
+    let trees = Trees { searched: &job.trees, gone_from: job.gone_from.as_ref() };
+    search::confined(visit, trees, |_| match job.json {
+        true => print_json(job, trees, bounds),
+        false => print_table(job, trees, bounds),
+    })?;
+    Ok(Status::Done)
 }
 
-fn trees(job: &ListJob) -> Trees<'_> {
-    Trees { searched: &job.trees, gone_from: job.gone_from.as_ref() }
-}
-
-fn print_json(visit: &Visit, job: &ListJob) -> Result<Status> {
+fn print_json(job: &ListJob, trees: Trees<'_>, bounds: Bounds) -> Result<()> {
     let mut lines = Lines { out: io::stdout().lock(), kept: Vec::new(), since: Instant::now(), begun: false };
-    let outcome = search::run(&job.query, trees(job), visit.bounds(MOST_ENTRIES), &mut lines)?;
+    let outcome = run(&job.query, trees, bounds, &mut lines)?;
     let cut = outcome.cut.map(|cut| cut.to_string());
     lines.push(&listing::print_end(job.query.history, outcome.entries, cut.as_deref()));
-    lines.pass_on()?;
-    Ok(Status::Done)
+    lines.pass_on()
 }
 
 /// Lines on their way: many at once, but none waits long.
@@ -79,21 +73,20 @@ impl Sink for Lines<'_> {
 }
 
 /// The former program's clients print what they get, so they get a table.
-fn print_table(visit: &Visit, job: &ListJob) -> Result<Status> {
+fn print_table(job: &ListJob, trees: Trees<'_>, bounds: Bounds) -> Result<()> {
     let mut found: Vec<Entry> = Vec::new();
-    let outcome =
-        search::run(&job.query, trees(job), visit.bounds(MOST_ROWS), &mut |version: Version| {
-            found.push(version.entry);
-            Ok(())
-        })?;
+    let outcome = run(&job.query, trees, bounds, &mut |version: Version| {
+        found.push(version.entry);
+        Ok(())
+    })?;
     found.sort_by(|a, b| (&a.path, &a.tree).cmp(&(&b.path, &b.tree)));
     let mut text =
         if found.is_empty() { listing::nothing_found(&job.query.patterns) } else { listing::table(&found) };
     if let Some(cut) = outcome.cut {
         text.push_str(&format!("** This list is not whole: {cut}\n"));
     }
-    io::stdout().lock().write_all(text.as_bytes())?;
-    Ok(Status::Done)
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("the client went away")
 }
 
 /// Prints which snapshots there are, oldest first, and `current`.

@@ -4,16 +4,19 @@
 //! The client is an enemy. Nothing that it sends reaches `exec`: words become a request, a request
 //! becomes a job, and what is run is printed anew from the job. Every verdict is exactly one log line.
 
+mod cage;
 mod command;
 mod explain;
 mod list;
+mod log;
+mod search;
 mod transfer;
 mod visit;
 
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 
 use super::server::{Place, Server};
 use super::snapshot;
@@ -67,18 +70,32 @@ pub fn run(options: &Options) -> Result<Ending> {
     if options.explain {
         return explain::print(&grant, &request, &options.place).map(Ending::Own);
     }
-    let visit = Visit::new(Server::open(&options.place, PROGRAM)?, grant, peer(), key_fingerprint());
+    let server = Server::open(&options.place, PROGRAM).map_err(name_full_store)?;
+    let visit = Visit::new(server, grant, peer(), key_fingerprint());
     let request = match request {
         Ok(request) => request,
         Err(refusal) => return unknown(&visit, refusal, &line),
     };
-    match visit.admit(&request) {
+    match visit.admit(&request).map_err(name_full_store) {
         Ok(job) => {
             visit.log_accept(request.name());
-            carry_out(&visit, job).inspect_err(|error| visit.log_failure(request.name(), error))
+            carry_out(&visit, job)
+                .map_err(name_full_store)
+                .inspect_err(|error| visit.log_failure(request.name(), error))
         }
         Err(error) => answer_or_fail(&visit, &request, visit.refuse(request.name(), &error)),
     }
+}
+
+/// A full disk is met in many places, at a lock, a record, a snapshot; each time it is the same, and for the same
+/// person to mend.
+fn name_full_store(error: Error) -> Error {
+    if !files::is_full(&error) {
+        return error;
+    }
+    error.context(Failure::failed(
+        "the server's store is full; its administrator must make room with byteback-prune or a larger disk, then try again",
+    ))
 }
 
 /// What the grammar does not know is refused.
@@ -124,11 +141,7 @@ fn carry_out(visit: &Visit, job: Job) -> Result<Ending> {
         Job::Ping(manner) => Ok(tell(&visit.answer(Outcome::Ok, "the key works"), manner)),
         Job::Prepare(manner) => Ok(tell(&visit.answer(Outcome::Ok, "the backup may start"), manner)),
         Job::Complete(manner) => Ok(complete(visit, manner)),
-        Job::List(job) => {
-            let home = visit.server.store.volume().home(&visit.grant.client)?;
-            visit.bound_own_work()?;
-            list::print(visit, &job, &home).map(Ending::Own)
-        }
+        Job::List(job) => list::print(visit, &job).map(Ending::Own),
         Job::Snapshots(job) => list::print_snapshots(visit, &job).map(Ending::Own),
         Job::Push(job) => transfer::push(visit, job),
         Job::Pull(job) => transfer::pull(visit, &job),
@@ -145,10 +158,8 @@ fn complete(visit: &Visit, manner: Manner) -> Ending {
             Answer { snapshot, ..visit.answer(taken.outcome(), &taken.to_string()) }
         }
         Err(error) => {
-            visit.server.log.warning(format_args!(
-                "failed client={} request=complete reason={error:#}",
-                visit.grant.client
-            ));
+            let error = name_full_store(error);
+            visit.log_failure("complete", &error);
             visit.answer(Outcome::Failed, &format!("no snapshot was taken: {error:#}"))
         }
     };

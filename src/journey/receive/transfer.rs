@@ -4,19 +4,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::Child;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use super::Ending;
 use super::command::Command;
 use super::visit::{PullJob, PushJob, Visit};
-use crate::model::Failure;
+use super::{Ending, cage};
 use crate::model::run::Push;
-use crate::model::server_config::{Confinement, Layer, ServerConfig};
-use crate::store::noted;
-use crate::system::confine::{Cage, Layers, Plan, Reach, Reachable, Start, strip_process};
+use crate::system::confine::{Plan, Reach, Reachable, Start, strip_process};
 use crate::system::lock::Lock;
-use crate::system::watch::{Cause, Ended, Watch};
-use crate::system::{clock, console, fork, identity, process};
+use crate::system::watch::{self, Cause, Ended, Watch};
+use crate::system::{clock, console, fork, process};
 
 /// What rsync itself tells when a signal ended it (rsync(1): "received SIGUSR1 or SIGINT").
 const ENDED_BY_SIGNAL: u8 = 20;
@@ -36,7 +33,11 @@ pub(super) fn push(visit: &Visit, job: PushJob) -> Result<Ending> {
     }
     let mut watch = Watch::begin()?;
     let mut child = start(visit, &job.command, &trees, Start::InTree, job.lock.as_ref())?;
-    remember(&record)?;
+    // The announcement may not outlive a crash of the machine; what rsync does meanwhile may.
+    if let Err(error) = remember(&record) {
+        watch::end(&mut child)?;
+        return Err(error);
+    }
     let end = watch.until_end(&mut child, job.command.patience)?;
     record.ended = Some(clock::now());
     record.status = end.status.code().filter(|_| end.cause == Cause::Itself);
@@ -68,16 +69,8 @@ fn start(
     lock: Option<&Lock>,
 ) -> Result<Child> {
     let config = &visit.server.config;
-    let plan = Plan { trees, program: Some(&config.rsync), start, layers: layers(config) };
-    let mut cage = Cage::build(&plan)?;
-    let missing = cage.missing();
-    if !missing.is_empty() && config.confinement == Confinement::Kernel {
-        bail!(Failure::refused(format!(
-            "this server's kernel lacks {}; the administrator can allow that with confinement = \"arguments-only\"",
-            missing.join(" and ")
-        )));
-    }
-    note_lacks(visit, &missing, plan.layers.namespace && !cage.has_cell())?;
+    let plan = Plan { trees, program: Some(&config.rsync), start, layers: cage::layers(config) };
+    let mut cage = cage::build(visit, &plan)?;
     let mut command = process::command(&config.rsync);
     command.args(&orders.argv).process_group(0); // the watch ends the group: rsync forks
     let keep =
@@ -90,31 +83,9 @@ fn start(
     })
 }
 
-/// What this kernel does not offer stands in the log once, and again after the next kernel.
-fn note_lacks(visit: &Visit, missing: &[&str], no_namespace: bool) -> Result<()> {
-    let namespace = no_namespace.then_some("user and mount namespaces for an ordinary user");
-    let state = visit.server.store.state_directory()?;
-    for lack in missing.iter().copied().chain(namespace) {
-        let text = format!("this kernel lacks {lack}; rsync is confined without it (byteback-admin check)");
-        if noted::note_once(&state, &format!("{lack} {}", identity::kernel_release()), &text) {
-            visit.server.log.warning(&text);
-        }
-    }
-    Ok(())
-}
-
-fn layers(config: &ServerConfig) -> Layers {
-    Layers {
-        landlock: !config.is_off(Layer::Landlock),
-        seccomp: !config.is_off(Layer::Seccomp),
-        namespace: config.namespace && !config.is_off(Layer::Namespace),
-    }
-}
-
 /// The client sees rsync's own status; why it was ended by us it is told in a sentence.
 fn ending(visit: &Visit, request: &str, end: &Ended) -> Ending {
     let Ended { status, cause, .. } = *end;
-    let client = &visit.grant.client;
     let why = match cause {
         Cause::Itself if status.success() => return Ending::Rsync(0),
         Cause::Itself => format!("rsync ended with {status}"),
@@ -122,7 +93,7 @@ fn ending(visit: &Visit, request: &str, end: &Ended) -> Ending {
         Cause::Silent(time) => format!("nothing came from the client for {} seconds", time.as_secs()),
         Cause::Told(signal) => format!("the server ended it ({signal})"),
     };
-    visit.server.log.warning(format_args!("ended client={client} request={request} reason={why}"));
+    visit.log_end("ended", request, &why);
     if matches!(cause, Cause::Silent(_) | Cause::Told(_)) {
         console::say(format_args!("byteback-receive: stopped: {why}"));
     }

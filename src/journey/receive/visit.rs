@@ -1,41 +1,25 @@
 //! One request on its way to a verdict: what must be true before anything is done for it.
 
-use std::fmt::Display;
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result, bail};
-use jiff::Timestamp;
+use anyhow::{Context, Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::alarm;
 
 use super::command::Command;
+use super::search;
 use crate::journey::server::Server;
-use crate::model::failure::status_of;
 use crate::model::server_config::Layer;
-use crate::model::{Failure, Grant, Status, Tree, Version, escaped};
+use crate::model::{Failure, Grant, Tree};
 use crate::protocol::answer::{Answer, Outcome};
 use crate::protocol::find_query::FindQuery;
 use crate::protocol::request::{Manner, Request};
 use crate::protocol::rsync_args::{ConfinedRsync, Source};
-use crate::store::refusals::Folded;
 use crate::store::OpenTree;
-use crate::store::search::{self, Bounds};
-use crate::system::clock;
 use crate::system::lock::{Lock, Locking};
 
 /// How long a new push waits for the last one of the same client to end: its rsync may need a moment
 /// to notice that the connection is gone.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Most files that a search of the former program's restore may name.
-const MOST_SOURCES: u64 = 10_000;
-
-/// The longest search. What it found until then is told, and that it is not all.
-const LONGEST_SEARCH: Duration = Duration::from_secs(900);
-
-/// Threads of one search. They share the processors with everybody else's backups.
-const MOST_THREADS: usize = 4;
-
 
 /// One connection of one client.
 pub(super) struct Visit {
@@ -116,10 +100,8 @@ impl Visit {
             Request::List(list) => {
                 let place = self.take_own_place()?;
                 let trees = self.trees_of(&list.query)?;
-                let gone_from = match list.query.deleted {
-                    true => Some(self.open_for_reading(&Tree::Current)?),
-                    false => None,
-                };
+                let current = || self.open_for_reading(&Tree::Current);
+                let gone_from = list.query.deleted.then(current).transpose()?;
                 let query = list.query.clone();
                 Job::List(ListJob { query, json: list.json, trees, gone_from, _place: place })
             }
@@ -216,14 +198,11 @@ impl Visit {
                     return Ok(trees);
                 }
             } else {
-                self.server.log.warning(format_args!(
-                    "skipped client={} snapshot={tree} reason=writable",
-                    self.grant.client
-                ));
+                self.log_end("skipped", "list", &format!("snapshot {tree} is writable"));
             }
         }
         if let Some(at) = query.at {
-            bail!(Failure::refused(format!("there is no snapshot of {at} or before; the oldest is younger")));
+            bail!(Failure::refused(format!("no snapshot was taken before {at}; byteback-restore --snapshots lists them")));
         }
         Ok(trees)
     }
@@ -236,30 +215,7 @@ impl Visit {
             ));
         }
         let _place = self.take_own_place()?;
-        let trees = self.trees_of(query)?;
-        self.bound_own_work()?;
-        let mut sources = Vec::new();
-        let trees = search::Trees { searched: &trees, gone_from: None };
-        let searched = search::run(query, trees, self.bounds(MOST_SOURCES), &mut |version: Version| {
-            sources.push(Source::named(version.entry.tree, &version.entry.path));
-            Ok(())
-        })?;
-        if let Some(cut) = searched.cut {
-            bail!(Failure::refused(format!("not everything that matches was found: {cut}")));
-        }
-        alarm::cancel();
-        if sources.is_empty() {
-            bail!(Failure::refused("no file matches"));
-        }
-        Ok(sources)
-    }
-
-    /// What a search may cost.
-    pub(super) fn bounds(&self, entries: u64) -> Bounds {
-        let longest = LONGEST_SEARCH.min(self.server.config.io_timeout.duration() / 2);
-        let until = clock::now().saturating_add(longest).unwrap_or(Timestamp::MAX);
-        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Bounds { entries, until, threads: processors.min(MOST_THREADS) }
+        search::sources(self, query, &self.trees_of(query)?)
     }
 
     /// A client has a quarter of all places for its restores and searches, so that it leaves some to others.
@@ -284,17 +240,6 @@ impl Visit {
         }
     }
 
-    /// What this process itself does for a client is bounded as rsync is: in memory, and in time, since a
-    /// search may find nothing for hours and never notice that its client has gone.
-    pub(super) fn bound_own_work(&self) -> Result<()> {
-        let config = &self.server.config;
-        let (_, hard) = getrlimit(Resource::RLIMIT_DATA).context("cannot ask for a limit")?;
-        setrlimit(Resource::RLIMIT_DATA, config.max_memory.0.min(hard), hard)
-            .context("cannot set a limit")?;
-        alarm::set(u32::try_from(config.io_timeout.as_secs()).unwrap_or(u32::MAX));
-        Ok(())
-    }
-
     fn lock_writer(&self, patience: Duration) -> Result<Lock> {
         match self.server.store.client_state(&self.grant.client)?.lock_writer(patience)? {
             Locking::Held(lock) => Ok(lock),
@@ -312,56 +257,6 @@ impl Visit {
     pub(super) fn answer(&self, outcome: Outcome, message: &str) -> Answer {
         let client = self.grant.client.to_string();
         Answer { schema: 1, outcome, client, snapshot: None, message: message.to_owned() }
-    }
-
-    pub(super) fn log_accept(&self, request: &str) {
-        self.fold(false);
-        self.server.log.info(self.verdict("accept", request, "ok"));
-    }
-
-    /// Logs the refusal and gives it back as the error that the client sees.
-    pub(super) fn refuse(&self, request: &str, error: &Error) -> Error {
-        let reason = format!("{error:#}");
-        let status = status_of(error);
-        if !self.fold(true) {
-            self.server.log.warning(self.verdict("refuse", request, &reason));
-        }
-        let word = match status {
-            Status::Busy => "busy",
-            Status::Refused => "refused",
-            Status::Done | Status::Failed | Status::Misuse => "failed",
-        };
-        let message = format!("{word}: {reason}");
-        Failure { status, message }.into()
-    }
-
-    /// Whether this refusal is one of a flood, of which only the number is logged.
-    fn fold(&self, refused: bool) -> bool {
-        // A state that cannot be written must not silence the log.
-        let folded = self
-            .server
-            .store
-            .client_state(&self.grant.client)
-            .and_then(|state| state.count_refusals(clock::now(), refused))
-            .unwrap_or(Folded { now: false, before: 0 });
-        if folded.before > 0 {
-            let client = &self.grant.client;
-            self.server
-                .log
-                .warning(format_args!("folded client={client} count={} verdict=refuse", folded.before));
-        }
-        folded.now
-    }
-
-    /// What was accepted and then failed on this server's side.
-    pub(super) fn log_failure(&self, request: &str, error: &Error) {
-        self.server.log.warning(self.verdict("failed", request, &format!("{error:#}")));
-    }
-
-    fn verdict(&self, verdict: &str, request: &str, reason: &str) -> impl Display {
-        let peer = self.peer.as_deref().unwrap_or("-");
-        let reason = escaped(reason.as_bytes());
-        format!("{verdict} client={} peer={peer} request={request} reason={reason}", self.grant.client)
     }
 }
 

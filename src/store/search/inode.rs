@@ -28,7 +28,7 @@ use rustix::io::Errno;
 
 use crate::model::{Entry, Kind, Tree};
 use crate::protocol::fake_super::{self, Stat};
-use crate::system::ioctl;
+use crate::store::OpenTree;
 
 /// A symbolic link's target is a file's content in a fake-super tree; more than PATH_MAX is none.
 const LONGEST_TARGET: usize = 4096;
@@ -90,23 +90,24 @@ pub(super) struct Root<'a> {
 }
 
 impl<'a> Root<'a> {
-    pub(super) fn searched(tree: &'a Tree, directory: &'a OwnedFd) -> Result<Self> {
-        Self::open(Some(tree), directory)
+    pub(super) fn searched(tree: &'a Tree, open: &'a OpenTree) -> Result<Self> {
+        Self::new(Some(tree), open)
     }
 
     /// A tree of which only matters what it holds.
-    pub(super) fn reference(directory: &'a OwnedFd) -> Result<Self> {
-        Self::open(None, directory)
+    pub(super) fn reference(open: &'a OpenTree) -> Result<Self> {
+        Self::new(None, open)
     }
 
-    fn open(tree: Option<&'a Tree>, directory: &'a OwnedFd) -> Result<Self> {
-        let found = statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
+    fn new(tree: Option<&'a Tree>, open: &'a OpenTree) -> Result<Self> {
+        let found = statx(&open.directory, "", AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
         // What is written to is later than every snapshot.
         let made = match tree {
             None | Some(Tree::Current) => Some(i64::MAX),
-            Some(Tree::Snapshot(_)) => ioctl::subvolume_made(directory).ok(),
+            Some(Tree::Snapshot(_)) => open.made.map(Timestamp::as_second),
         };
-        Ok(Self { tree, directory, device: (found.stx_dev_major, found.stx_dev_minor), made })
+        let device = (found.stx_dev_major, found.stx_dev_minor);
+        Ok(Self { tree, directory: &open.directory, device, made })
     }
 
     pub(super) fn tree(&self) -> Option<&'a Tree> {

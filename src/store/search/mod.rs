@@ -118,6 +118,13 @@ pub struct Trees<'a> {
     pub gone_from: Option<&'a OpenTree>,
 }
 
+impl<'a> Trees<'a> {
+    /// All that are looked at.
+    pub fn open(self) -> impl Iterator<Item = &'a OpenTree> {
+        self.searched.iter().map(|(_, open)| open).chain(self.gone_from)
+    }
+}
+
 /// Tells each match, sorted by path, component by component. Of one path come: the newest copy; with `all`
 /// the newest of each time and size; with `history` too each state that its inode had, oldest first; with
 /// `verbose` every copy, newest first.
@@ -145,8 +152,8 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn new(query: &'a FindQuery, trees: Trees<'a>, bounds: Bounds) -> Result<Self> {
-        let reference = trees.gone_from.map(|open| Root::reference(&open.directory));
-        let searched = trees.searched.iter().map(|(tree, open)| Root::searched(tree, &open.directory));
+        let reference = trees.gone_from.map(|open| Root::reference(open));
+        let searched = trees.searched.iter().map(|(tree, open)| Root::searched(tree, open));
         let roots = reference.into_iter().chain(searched).collect::<Result<_>>();
         let roots = roots.context("cannot stat a tree's root")?;
         let (names, scanned) = (AtomicUsize::new(0), AtomicUsize::new(0));
