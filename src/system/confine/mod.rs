@@ -7,6 +7,7 @@
 
 mod landlock_rules;
 mod namespace;
+mod seccomp_program;
 mod seccomp_rules;
 pub mod trial;
 
