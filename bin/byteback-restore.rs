@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use byteback::cli;
-use byteback::journey::restore::{self, Action, Restore};
+use byteback::journey::restore::{self, Action, Form, Restore, Scope};
 use byteback::model::{Destination, client_config::DEFAULT_DIRECTORY, span::Span};
 use clap::Parser;
 
@@ -16,7 +16,6 @@ use clap::Parser;
 /// expand them. A pattern that matches a directory restores all below it.
 #[derive(Debug, Parser)]
 #[command(name = "byteback-restore")]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag that a person types")]
 struct Options {
     /// List what matches (the default)
     #[arg(short, long, conflicts_with = "restore")]
@@ -24,15 +23,8 @@ struct Options {
     /// Restore what matches into ./SNAPSHOT/
     #[arg(short, long)]
     restore: bool,
-    /// Look in this snapshot, in `current`, or in all with '*' (default: all)
-    #[arg(short, long, default_value = "*", hide_default_value = true)]
-    snapshot: String,
-    /// All versions that differ, not the newest of each file only
-    #[arg(short, long)]
-    all: bool,
-    /// List every copy; when restoring, tell each name
-    #[arg(short, long)]
-    verbose: bool,
+    #[command(flatten)]
+    scope: Scope,
     /// The server (default: the one that byteback-setup-client saved)
     #[arg(short, long, value_name = "DESTINATION")]
     destination: Option<Destination>,
@@ -48,11 +40,13 @@ struct Options {
     /// Restore below this directory (with --all: into SNAPSHOT/ below it)
     #[arg(long, value_name = "DIR", requires = "restore")]
     to: Option<PathBuf>,
-    /// List as lines of JSON
-    #[arg(long, conflicts_with = "restore")]
-    json: bool,
+    #[command(flatten)]
+    form: Form,
+    /// List the snapshots: age, how the run went, what it brought, whether it is kept
+    #[arg(long, conflicts_with_all = ["restore", "list", "patterns", "snapshot", "at", "all", "deleted", "verbose"])]
+    snapshots: bool,
     /// Which files
-    #[arg(value_name = "PATTERN", required = true)]
+    #[arg(value_name = "PATTERN", required_unless_present = "snapshots")]
     patterns: Vec<OsString>,
 }
 
@@ -60,14 +54,14 @@ fn main() -> ExitCode {
     cli::run(|options: Options| {
         let action = if options.restore {
             Action::Restore { to: options.to }
+        } else if options.snapshots {
+            Action::Snapshots(options.form)
         } else {
-            Action::List { json: options.json }
+            Action::List(options.form)
         };
         restore::run(&Restore {
             action,
-            snapshot: options.snapshot,
-            all: options.all,
-            verbose: options.verbose,
+            scope: options.scope,
             destination: options.destination,
             ssh_key: options.ssh_key,
             io_timeout: options.io_timeout,

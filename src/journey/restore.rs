@@ -4,11 +4,13 @@
 //! rsync then gets names from that list alone, writes below one directory, and nothing is called
 //! restored before it stands there.
 
+pub mod find;
 mod listing;
 mod patterns;
 mod place;
 mod plan;
 mod pull;
+mod when;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -16,15 +18,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use self::listing::Found;
+pub use self::find::{Form, Scope};
 use self::place::Place;
 use self::plan::Batch;
 use self::pull::{Puller, Trouble};
 use crate::model::client_config::{self, ClientConfig, ClientFiles};
 use crate::model::span::Span;
-use crate::model::{Destination, Failure, Status, Tree, escaped};
+use crate::model::{Destination, Failure, Status, escaped};
 use crate::protocol::find_query::{FindQuery, Pattern};
-use crate::protocol::listing::{nothing_found, print_end, print_entry, table};
 use crate::system::signals::Signals;
 use crate::system::ssh::{Connection, Login};
 use crate::system::{console, files, identity};
@@ -34,12 +35,8 @@ use crate::system::{console, files, identity};
 pub struct Restore {
     /// Show or fetch.
     pub action: Action,
-    /// The tree to look in: a snapshot's name, `current`, or `*` for all snapshots.
-    pub snapshot: String,
-    /// Each version of a file, not the newest only.
-    pub all: bool,
-    /// List every copy; when restoring, tell each name.
-    pub verbose: bool,
+    /// Where is looked, and how much of what is there counts.
+    pub scope: Scope,
     /// The server; `None` takes the saved one.
     pub destination: Option<Destination>,
     /// The key; `None` takes `CONFIG/key`.
@@ -56,10 +53,9 @@ pub struct Restore {
 #[derive(Debug)]
 pub enum Action {
     /// Show what matches.
-    List {
-        /// As lines of JSON.
-        json: bool,
-    },
+    List(Form),
+    /// Show which snapshots there are.
+    Snapshots(Form),
     /// Fetch it.
     Restore {
         /// Into this directory instead of `./SNAPSHOT`.
@@ -77,40 +73,30 @@ pub fn run(asked: &Restore) -> Result<Status> {
     let login = login(asked)?;
     let signals = Signals::watch()?;
     let connection = Connection::open(&login)?;
-    let found = listing::ask(&connection, &signals, &query)?;
     match &asked.action {
-        Action::List { json } => Ok(show(&found, &query, *json)),
-        Action::Restore { .. } if found.entries.is_empty() => Ok(show(&found, &query, false)),
+        Action::List(form) => find::list(&connection, &signals, &query, *form),
+        Action::Snapshots(form) => find::snapshots(&connection, &signals, *form),
         Action::Restore { to } => {
+            let found = listing::ask(&connection, &signals, &query)?;
+            if found.entries.is_empty() {
+                return Ok(find::say_nothing_found(&query));
+            }
             if let Some(why) = found.cut {
                 let why = escaped(why.as_bytes());
                 bail!(Failure::failed(format!("the list is not whole ({why}); restore less at once")));
             }
-            let place = Place::new(to.clone(), asked.all, working_directory);
-            let (io_timeout, verbose) = (asked.io_timeout, asked.verbose);
+            let place = Place::new(to.clone(), asked.scope.all, working_directory);
+            let (io_timeout, verbose) = (asked.io_timeout, asked.scope.verbose);
             let puller = Puller { connection: &connection, signals: &signals, io_timeout, verbose };
             fetch(&puller, &place, &plan::batches(&found.entries))
         }
     }
 }
 
-/// A restore takes each file once, however much it says.
 fn query(asked: &Restore, working_directory: &Path) -> Result<FindQuery> {
-    let tree = match asked.snapshot.as_str() {
-        "*" => None,
-        name => Some(name.parse::<Tree>().map_err(|why| {
-            let shown = escaped(name.as_bytes());
-            Failure::misuse(format!("--snapshot {shown} can name no snapshot: {why}"))
-        })?),
-    };
     let directory = working_directory.as_os_str().as_bytes();
     let patterns = asked.patterns.iter().map(|typed| pattern(typed.as_bytes(), directory));
-    Ok(FindQuery {
-        tree,
-        all: asked.all,
-        verbose: asked.verbose && matches!(asked.action, Action::List { .. }),
-        patterns: patterns.collect::<Result<_>>()?,
-    })
+    asked.scope.query(patterns.collect::<Result<_>>()?, matches!(asked.action, Action::List(_)))
 }
 
 fn pattern(typed: &[u8], directory: &[u8]) -> Result<Pattern> {
@@ -144,23 +130,6 @@ fn saved_destination(config_dir: &Path) -> Result<Destination> {
             format!("there is no {}; give --destination or run byteback-setup-client", path.display());
         Failure::misuse(message).into()
     })
-}
-
-fn show(found: &Found, query: &FindQuery, json: bool) -> Status {
-    let cut = found.cut.as_deref();
-    if json {
-        found.entries.iter().for_each(|entry| console::print(print_entry(entry)));
-        console::print(print_end(found.entries.len() as u64, cut));
-    } else if found.entries.is_empty() {
-        let patterns: Vec<_> = query.patterns.iter().map(Pattern::as_bytes).collect();
-        console::print(nothing_found(&patterns).trim_end());
-    } else {
-        console::print(table(&found.entries).trim_end_matches('\n'));
-    }
-    if let Some(why) = cut {
-        console::say(format_args!("the list is not whole: {}", escaped(why.as_bytes())));
-    }
-    if found.entries.is_empty() || cut.is_some() { Status::Failed } else { Status::Done }
 }
 
 fn fetch(puller: &Puller, place: &Place, batches: &[Batch]) -> Result<Status> {

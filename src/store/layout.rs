@@ -21,11 +21,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 
 use super::btrfs::Btrfs;
 use super::verdicts::{self, Folded, Verdict};
 use super::volume::Volume;
+use crate::model::hold::Holds;
 use crate::model::run::Push;
+use crate::model::run_log::RunLog;
 use crate::model::{ClientName, Failure};
 use crate::system::files;
 use crate::system::lock::{self, Lock, Locking};
@@ -121,6 +124,28 @@ impl ClientState {
     /// When it cannot be written; the record before it is then intact.
     pub fn remember_push(&self, push: &Push) -> Result<()> {
         files::replace(&self.push_path(), &serde_json::to_vec(push)?, 0o600)
+    }
+
+    /// The client's measured runs; none before the first.
+    ///
+    /// # Errors
+    /// When the log cannot be read or is damaged.
+    pub fn runs(&self) -> Result<RunLog> {
+        self.read_record("runs.json").map(Option::unwrap_or_default)
+    }
+
+    /// What is held of the client's snapshots.
+    ///
+    /// # Errors
+    /// When the record cannot be read or is damaged.
+    pub fn holds(&self) -> Result<Holds> {
+        self.read_record("holds.json").map(Option::unwrap_or_default)
+    }
+
+    fn read_record<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let path = self.directory.join(name);
+        let Some(bytes) = files::read_optional(&path)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{} is damaged", path.display()))
     }
 
     /// Remembers a push that is about to begin. The disk is not waited for: the caller remembers it anew,

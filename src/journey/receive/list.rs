@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::search::{self, bounds};
+use super::snapshots;
 use super::visit::{ListJob, SnapshotsJob, Visit};
 use crate::model::{Entry, Status, Version};
-use crate::protocol::listing::{self, snapshots};
+use crate::protocol::listing;
 use crate::store::search::{Bounds, Sink, Trees, run};
 use crate::system::clock;
 
@@ -92,9 +93,9 @@ fn print_table(job: &ListJob, trees: Trees<'_>, bounds: Bounds) -> Result<()> {
 /// Prints which snapshots there are, oldest first, and `current`.
 pub(super) fn print_snapshots(visit: &Visit, job: &SnapshotsJob) -> Result<Status> {
     let now = clock::now();
-    let facts = visit.snapshot_facts(&job.trees, now)?;
-    let mut text: String = facts.iter().map(|facts| snapshots::print_facts(facts) + "\n").collect();
-    text.push_str(&snapshots::print_end(facts.len() as u64, now));
+    let facts = snapshots::facts(visit, job, now)?;
+    let mut text: String = facts.iter().map(|facts| listing::snapshots::print_facts(facts) + "\n").collect();
+    text.push_str(&listing::snapshots::print_end(facts.len() as u64, now));
     text.push('\n');
     io::stdout().lock().write_all(text.as_bytes())?;
     Ok(Status::Done)

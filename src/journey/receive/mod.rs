@@ -10,6 +10,7 @@ mod explain;
 mod list;
 mod log;
 mod search;
+mod snapshots;
 mod transfer;
 mod visit;
 
