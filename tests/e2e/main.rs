@@ -11,6 +11,7 @@ mod admin;
 mod attacks;
 mod client;
 mod compare;
+mod find;
 mod forger;
 mod former;
 mod limits;

@@ -140,3 +140,19 @@ pub(super) fn program() -> Result<Option<BpfProgram>> {
 pub(super) fn apply(program: &BpfProgram) -> io::Result<()> {
     seccompiler::apply_filter(program).map_err(io::Error::other)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_confined_search_may_have_threads() {
+        let confined = thread::spawn(|| {
+            apply(&program().unwrap().unwrap()).unwrap();
+            thread::Builder::new().spawn(|| 42).map(|helper| helper.join().unwrap()).unwrap()
+        });
+        assert_eq!(confined.join().unwrap(), 42);
+    }
+}
