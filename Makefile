@@ -3,6 +3,7 @@
 # make fuzz    every parser of outside bytes, 20 seconds each (more: fuzz/run)
 # make soak    the same with many more cases, and the long tests
 # make bench   what byteback costs beside bare rsync (root)
+# make bench-find  what finding files costs beside find(1) (root)
 # make lint    format, clippy, man pages
 # make install DESTDIR= PREFIX=/usr/local
 
@@ -17,7 +18,7 @@ ONLY ?=
 SANDBOXED := --config "target.'cfg(unix)'.runner='$(CURDIR)/tests/sandbox'"
 ROOT = @[ "$$(id -u)" = 0 ] || { echo "make $@ needs root (it mounts, makes users, starts an sshd): sudo make $@" >&2; exit 2; }
 
-.PHONY: build demo test fuzz soak bench lint install tools
+.PHONY: build demo test fuzz soak bench bench-find lint install tools
 
 build: tools
 	$(CARGO) build --locked --release
@@ -33,7 +34,7 @@ demo:
 test:
 	$(ROOT)
 	@tests/install-tools
-	$(CARGO) test --locked --lib --test cli --test gate --test layers -- $(ONLY)
+	$(CARGO) test --locked --lib --test cli --test gate --test layers --test patterns -- $(ONLY)
 	$(CARGO) test --locked --doc -- $(ONLY)
 	tests/sandbox-check
 	@tests/rsync-versions target/rsync
@@ -54,6 +55,12 @@ bench:
 	@tests/install-tools
 	@$(CARGO) build --locked --release
 	@tests/sandbox benches/run
+
+bench-find:
+	$(ROOT)
+	@tests/install-tools
+	@$(CARGO) build --locked --release
+	@tests/sandbox benches/find
 
 lint: tools
 	$(CARGO) fmt --check

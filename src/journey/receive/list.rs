@@ -1,5 +1,6 @@
 //! Finding files: JSON lines as they are found, or the former program's table. And which snapshots there are.
 
+use std::fmt::Write as _;
 use std::io::{self, StdoutLock, Write};
 use std::time::{Duration, Instant};
 
@@ -24,9 +25,8 @@ const LONGEST_HOLD: Duration = Duration::from_millis(100);
 pub(super) fn print(visit: &Visit, job: &ListJob) -> Result<Status> {
     let bounds = bounds(visit, if job.json { MOST_ENTRIES } else { MOST_ROWS });
     let trees = Trees { searched: &job.trees, gone_from: job.gone_from.as_ref() };
-    search::confined(visit, trees, |_| match job.json {
-        true => print_json(job, trees, bounds),
-        false => print_table(job, trees, bounds),
+    search::confined(visit, trees, |_| {
+        if job.json { print_json(job, trees, bounds) } else { print_table(job, trees, bounds) }
     })?;
     Ok(Status::Done)
 }
@@ -84,7 +84,7 @@ fn print_table(job: &ListJob, trees: Trees<'_>, bounds: Bounds) -> Result<()> {
     let mut text =
         if found.is_empty() { listing::nothing_found(&job.query.patterns) } else { listing::table(&found) };
     if let Some(cut) = outcome.cut {
-        text.push_str(&format!("** This list is not whole: {cut}\n"));
+        let _ = writeln!(text, "** This list is not whole: {cut}"); // a String takes everything
     }
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("the client went away")

@@ -42,10 +42,8 @@ pub(super) fn confined(
 ) -> Result<Vec<u8>> {
     let config = &visit.server.config;
     let home = visit.server.store.volume().home(&visit.grant.client)?;
-    let reachable: Vec<Reachable<'_>> = trees
-        .open()
-        .map(|open| Reachable { directory: &open.directory, reach: Reach::Read })
-        .collect();
+    let reachable: Vec<Reachable<'_>> =
+        trees.open().map(|open| Reachable { directory: &open.directory, reach: Reach::Read }).collect();
     let start = Start::AboveTrees(&home);
     let cage =
         cage::build(visit, &Plan { trees: &reachable, program: None, start, layers: cage::layers(config) })?;

@@ -110,7 +110,8 @@ mod tests {
     #[test]
     fn the_run_that_filled_a_snapshot_is_told_with_it() {
         let name = NAME.parse().unwrap();
-        let push = Push { status: Some(24), snapshot: Some(name), ..Push::begin(Timestamp::UNIX_EPOCH, None, None) };
+        let push =
+            Push { status: Some(24), snapshot: Some(name), ..Push::begin(Timestamp::UNIX_EPOCH, None, None) };
         let memory = Memory { log: RunLog::default(), push: Some(push), holds: None };
         let run = |tree: &str| memory.facts(&tree.parse().unwrap(), None, Timestamp::UNIX_EPOCH).run;
         assert_eq!(run(NAME).unwrap().status, Some(24));

@@ -202,7 +202,9 @@ impl Visit {
             }
         }
         if let Some(at) = query.at {
-            bail!(Failure::refused(format!("no snapshot was taken before {at}; byteback-restore --snapshots lists them")));
+            bail!(Failure::refused(format!(
+                "no snapshot was taken before {at}; byteback-restore --snapshots lists them"
+            )));
         }
         Ok(trees)
     }

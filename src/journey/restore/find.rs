@@ -118,10 +118,14 @@ pub(super) fn say_nothing_found(query: &FindQuery) -> Status {
 pub(super) fn snapshots(connection: &Connection, signals: &Signals, form: Form) -> Result<Status> {
     let (facts, now) = listing::ask_snapshots(connection, signals)?;
     if form.json {
-        facts.iter().for_each(|facts| console::print(lines::print_facts(facts)));
+        for facts in &facts {
+            console::print(lines::print_facts(facts));
+        }
         console::print(lines::print_end(facts.len() as u64, now));
     } else if form.null {
-        facts.iter().for_each(|facts| console::print_raw(format!("{}\0", facts.tree).as_bytes()));
+        for facts in &facts {
+            console::print_raw(format!("{}\0", facts.tree).as_bytes());
+        }
     } else {
         table_of(&facts, now).iter().for_each(console::print);
     }
@@ -226,9 +230,13 @@ mod tests {
 
     #[test]
     fn an_age_is_told_so_that_it_says_something() {
-        for (seconds, text) in
-            [(-5, "0 seconds"), (90, "90 seconds"), (3_600, "60 minutes"), (86_400, "24 hours"), (172_800, "2 days")]
-        {
+        for (seconds, text) in [
+            (-5, "0 seconds"),
+            (90, "90 seconds"),
+            (3_600, "60 minutes"),
+            (86_400, "24 hours"),
+            (172_800, "2 days"),
+        ] {
             assert_eq!(age(seconds), text);
         }
     }

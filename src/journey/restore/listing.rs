@@ -105,14 +105,15 @@ fn converse(
     mut take: impl FnMut(&[u8]),
 ) -> Result<()> {
     let mut trouble = Vec::new();
-    let ended = supervise::run(
-        connection.command(words).stdin(Stdio::null()),
-        signals,
-        |stream, line| match stream {
-            Stream::Out => take(line),
-            Stream::Err => trouble = line.to_vec(),
-        },
-    )?;
+    let ended =
+        supervise::run(
+            connection.command(words).stdin(Stdio::null()),
+            signals,
+            |stream, line| match stream {
+                Stream::Out => take(line),
+                Stream::Err => trouble = line.to_vec(),
+            },
+        )?;
     if let Some(signal) = ended.interrupted {
         bail!(Failure::failed(format!("ended by {signal} while the server was answering")));
     }

@@ -91,7 +91,17 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_none() {
-        for text in ["", "ago", "3 days", "soon", "2026-13-01", "2026-11-01 25:00", "2026-11-01 1:2:3:4", "1e9 years ago", "-3 days ago ago"] {
+        for text in [
+            "",
+            "ago",
+            "3 days",
+            "soon",
+            "2026-13-01",
+            "2026-11-01 25:00",
+            "2026-11-01 1:2:3:4",
+            "1e9 years ago",
+            "-3 days ago ago",
+        ] {
             assert_eq!(resolve(text, &now()), None, "{text}");
         }
     }

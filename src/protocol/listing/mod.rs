@@ -191,7 +191,9 @@ pub fn parse_line(line: &[u8]) -> Result<Line, ListingError> {
         Err(error) => error,
     };
     match serde_json::from_slice::<EndLine>(line) {
-        Ok(end) if matches!(end.schema, SCHEMA | SCHEMA_OF_HISTORY) => Ok(Line::End { entries: end.entries, cut: end.cut }),
+        Ok(end) if matches!(end.schema, SCHEMA | SCHEMA_OF_HISTORY) => {
+            Ok(Line::End { entries: end.entries, cut: end.cut })
+        }
         Ok(end) => Err(ListingError::Schema(end.schema)),
         Err(_) => Err(ListingError::Malformed(error.to_string())),
     }
@@ -207,7 +209,9 @@ fn parse_version(mut line: EntryLine) -> Result<Version, ListingError> {
             copies,
             inode,
             links,
-            device: device.map(|text| parse_device(&text).ok_or(ListingError::Field("device"))).transpose()?,
+            device: device
+                .map(|text| parse_device(&text).ok_or(ListingError::Field("device")))
+                .transpose()?,
         }),
         _ => return Err(ListingError::Field("history")),
     };

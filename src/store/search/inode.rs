@@ -148,7 +148,7 @@ impl<'a> Root<'a> {
     }
 
     fn open_beneath(&self, path: &CStr, how: OFlags) -> Result<OwnedFd, Errno> {
-        let how = how | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let how = how | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
         openat2(self.directory, path, how, Mode::empty(), resolve)
     }
@@ -159,7 +159,8 @@ impl<'a> Root<'a> {
         let at_rest = Kind::from_mode(inode.mode);
         let open = match at_rest {
             Some(Kind::File | Kind::Directory) => {
-                self.open_beneath(if path.is_empty() { c"." } else { path }, OFlags::RDONLY).ok()
+                let path = if path.is_empty() { c"." } else { path };
+                self.open_beneath(path, OFlags::RDONLY | OFlags::NONBLOCK).ok()
             }
             _ => None,
         };
@@ -200,8 +201,8 @@ impl Described {
     pub(super) fn entry(self, tree: Tree, path: Vec<u8>, state: &State) -> Entry {
         let Self { mode, uid, gid, target } = self;
         let (seconds, nanoseconds) = state.modified;
-        let mtime = Timestamp::new(seconds, i32::try_from(nanoseconds).unwrap_or(0))
-            .unwrap_or(Timestamp::UNIX_EPOCH);
+        let mtime =
+            Timestamp::new(seconds, i32::try_from(nanoseconds).unwrap_or(0)).unwrap_or(Timestamp::UNIX_EPOCH);
         Entry { tree, path, mode, uid, gid, size: state.size, mtime, target }
     }
 }

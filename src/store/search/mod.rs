@@ -69,7 +69,9 @@ impl fmt::Display for Cut {
         match self {
             Self::Entries(most) => write!(f, "more than {most} match; ask for less at once"),
             Self::Time => f.write_str("the time for one search is over; name a directory or a snapshot"),
-            Self::Depth => write!(f, "directories more than {DEEPEST} deep were not searched; name one of them"),
+            Self::Depth => {
+                write!(f, "directories more than {DEEPEST} deep were not searched; name one of them")
+            }
             Self::Names => f.write_str("a directory holds more names than one search may keep; name a file"),
         }
     }
@@ -152,7 +154,7 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn new(query: &'a FindQuery, trees: Trees<'a>, bounds: Bounds) -> Result<Self> {
-        let reference = trees.gone_from.map(|open| Root::reference(open));
+        let reference = trees.gone_from.map(Root::reference);
         let searched = trees.searched.iter().map(|(tree, open)| Root::searched(tree, open));
         let roots = reference.into_iter().chain(searched).collect::<Result<_>>();
         let roots = roots.context("cannot stat a tree's root")?;

@@ -58,7 +58,7 @@ impl<'a> Task<'a> {
             tell(search, &[], c"", &trees, &mut items)?;
         }
         if !place.walk.is_over() {
-            open(search, &[], Arc::new(place), trees, &mut items)?;
+            open(search, &[], &Arc::new(place), trees, &mut items)?;
         }
         Ok(items)
     }
@@ -79,7 +79,7 @@ impl<'a> Task<'a> {
             Work::Directory { above, trees } => {
                 let name = self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
                 let place = Place { walk: above.walk.enter(name), depth: above.depth + 1 };
-                open(search, &self.path, Arc::new(place), trees, &mut items)?;
+                open(search, &self.path, &Arc::new(place), trees, &mut items)?;
             }
             Work::Names { place, listing, from } => {
                 go_through(search, &self.path, &place, &listing, from, &mut items)?;
@@ -93,7 +93,7 @@ impl<'a> Task<'a> {
 fn open<'a>(
     search: &'a Search<'_>,
     path: &[u8],
-    place: Arc<Place<'a>>,
+    place: &Arc<Place<'a>>,
     trees: Vec<u16>,
     items: &mut Vec<Item<'a>>,
 ) -> Result<()> {
@@ -113,11 +113,11 @@ fn open<'a>(
     };
     let at_once = page_length(search);
     if listing.len() <= at_once {
-        return go_through(search, path, &place, &Arc::new(listing), 0, items);
+        return go_through(search, path, place, &Arc::new(listing), 0, items);
     }
     let listing = Arc::new(listing);
     items.extend((0..listing.len()).step_by(at_once).map(|from| {
-        let work = Work::Names { place: Arc::clone(&place), listing: Arc::clone(&listing), from };
+        let work = Work::Names { place: Arc::clone(place), listing: Arc::clone(&listing), from };
         Item::Below(Task { path: path.to_vec(), work })
     }));
     Ok(())
@@ -167,6 +167,9 @@ fn copies(search: &Search<'_>, path: &CStr, trees: Vec<u16>, one: bool) -> Resul
     Ok(found)
 }
 
+/// What was read of a file, and its numbers if it is a device.
+type Told = (Described, Option<(u32, u32)>);
+
 /// The versions of a path.
 fn tell<'a>(
     search: &'a Search<'_>,
@@ -182,7 +185,7 @@ fn tell<'a>(
         _ => return Ok(()),
     }
     let states: Vec<State> = found.iter().map(|(_, inode)| inode.state).collect();
-    let mut last: Option<(State, (Described, Option<(u32, u32)>))> = None;
+    let mut last: Option<(State, Told)> = None;
     for folded in search.fold.versions(&states) {
         let (newest, inode) = &found[folded.newest];
         let root = &search.roots[usize::from(*newest)];

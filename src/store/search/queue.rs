@@ -81,7 +81,7 @@ impl<'a> Queue<'a> {
                         self.call_for_help(scope);
                     }
                     sink.breathe()?;
-                    open.push(self.take(key)?.into_iter());
+                    open.push(self.take(&key)?.into_iter());
                 }
             }
         }
@@ -105,7 +105,7 @@ impl<'a> Queue<'a> {
             state = match state.waiting.pop_first() {
                 Some((key, task)) if has_room => {
                     drop(state);
-                    self.read_ahead(key, task)
+                    self.read_ahead(key.1, task)
                 }
                 Some((key, task)) => {
                     state.waiting.insert(key, task);
@@ -117,10 +117,10 @@ impl<'a> Queue<'a> {
     }
 
     /// The page of this key, read by whomever. While another thread has it in hand something else is read.
-    fn take(&self, key: Key) -> Result<Vec<Step>> {
+    fn take(&self, key: &Key) -> Result<Vec<Step>> {
         let mut state = self.lock();
         loop {
-            if let Some(task) = state.waiting.remove(&key) {
+            if let Some(task) = state.waiting.remove(key) {
                 drop(state);
                 return Ok(self.note(task.read(self.search)?));
             }
@@ -132,7 +132,7 @@ impl<'a> Queue<'a> {
             state = match state.waiting.pop_first() {
                 Some((other, task)) if state.held < MOST_HELD => {
                     drop(state);
-                    self.read_ahead(other, task)
+                    self.read_ahead(other.1, task)
                 }
                 Some((other, task)) => {
                     state.waiting.insert(other, task);
@@ -143,11 +143,11 @@ impl<'a> Queue<'a> {
         }
     }
 
-    fn read_ahead(&self, key: Key, task: Task<'a>) -> MutexGuard<'_, State<'a>> {
+    fn read_ahead(&self, number: u64, task: Task<'a>) -> MutexGuard<'_, State<'a>> {
         let page = task.read(self.search).map(|items| self.note(items));
         let mut state = self.lock();
         state.held += page.as_ref().map_or(0, Vec::len);
-        state.read.insert(key.1, page);
+        state.read.insert(number, page);
         self.news.notify_all();
         state
     }

@@ -131,8 +131,10 @@ const LOOKED_AT: [(i64, Answer); 3] = [
 pub(super) fn program() -> Result<Option<BpfProgram>> {
     let Some(arch) = seccomp_program::OWN_ARCH else { return Ok(None) };
     let refused = REFUSED.iter().map(|call| (*call, Answer::Refuse));
-    let calls: Vec<(u32, Answer)> =
-        refused.chain(LOOKED_AT).map(|(call, answer)| Ok((u32::try_from(call)?, answer))).collect::<Result<_>>()?;
+    let calls: Vec<(u32, Answer)> = refused
+        .chain(LOOKED_AT)
+        .map(|(call, answer)| Ok((u32::try_from(call)?, answer)))
+        .collect::<Result<_>>()?;
     seccomp_program::compile(arch, &calls).map(Some)
 }
 
