@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use byteback::cli;
-use byteback::journey::admin::check;
+use byteback::journey::admin::{check, gate, restore, restore_grant};
 use clap::{Parser, Subcommand};
 
 /// Look after a backup server.
@@ -19,10 +19,17 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Options),
+    Restore(restore::Options),
+    RestoreGrant(restore_grant::Options),
+    #[command(hide = true)]
+    Gate(gate::Options),
 }
 
 fn main() -> ExitCode {
     cli::run(|cli: Cli| match cli.command {
-        Command::Check(options) => check::run(&options),
+        Command::Check(options) => check::run(&options).map(u8::from),
+        Command::Restore(options) => restore::run(&options).map(u8::from),
+        Command::RestoreGrant(options) => restore_grant::run(&options).map(u8::from),
+        Command::Gate(options) => gate::run(&options).map(u8::from),
     })
 }

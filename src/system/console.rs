@@ -2,7 +2,9 @@
 //! work goes on without it.
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use anyhow::{Context, Result};
 
 /// One line of talk, on stderr.
 pub fn say(line: impl Display) {
@@ -22,4 +24,26 @@ pub fn print_raw(bytes: &[u8]) {
 /// Whether talk goes to a terminal, so that bars make sense.
 pub fn talks_to_a_terminal() -> bool {
     io::stderr().is_terminal()
+}
+
+/// Whether results go to a terminal.
+pub fn prints_to_a_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Whether a person sits there who can be asked.
+pub fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks; only `y` and `yes` are a yes.
+///
+/// # Errors
+/// When the answer cannot be read.
+pub fn ask(question: &str) -> Result<bool> {
+    let mut stderr = io::stderr().lock();
+    write!(stderr, "{question} ").and_then(|()| stderr.flush()).context("cannot ask")?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }

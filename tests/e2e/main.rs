@@ -11,6 +11,7 @@ mod admin;
 mod attacks;
 mod client;
 mod compare;
+mod elsewhere;
 mod find;
 mod forger;
 mod former;
@@ -25,6 +26,7 @@ mod soak;
 mod torture;
 mod trouble;
 mod versions;
+mod ways;
 mod world;
 
 mod backup;

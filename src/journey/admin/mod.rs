@@ -1,3 +1,6 @@
 //! Looking after a server, one file for each sub-command of `byteback-admin`.
 
 pub mod check;
+pub mod gate;
+pub mod restore;
+pub mod restore_grant;

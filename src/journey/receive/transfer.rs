@@ -87,7 +87,8 @@ fn start(
 fn ending(visit: &Visit, request: &str, end: &Ended) -> Ending {
     let Ended { status, cause, .. } = *end;
     let why = match cause {
-        Cause::Itself if status.success() => return Ending::Rsync(0),
+        // An rsync that ended well had nothing left to say when its peer went away.
+        Cause::Itself | Cause::ConnectionLost if status.success() => return Ending::Rsync(0),
         Cause::Itself => format!("rsync ended with {status}"),
         Cause::ConnectionLost => "the connection was lost".to_owned(),
         Cause::Silent(time) => format!("nothing came from the client for {} seconds", time.as_secs()),

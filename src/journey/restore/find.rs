@@ -19,13 +19,13 @@ pub struct Scope {
     /// Look in this snapshot, in `current`, or in all with '*' (default: all)
     #[arg(short, long, default_value = "*", hide_default_value = true)]
     pub snapshot: String,
-    /// As it was then: in the newest snapshot that is not later, e.g. 2026-11-01, '3 days ago', 'yesterday 14:00'
+    /// As it was then: 2026-11-01, '3 days ago', yesterday
     #[arg(long, value_name = "TIME", conflicts_with_all = ["snapshot", "all"])]
     pub at: Option<String>,
-    /// Each version of a file, with the first and the last snapshot that holds it, not the newest only
+    /// Each version, not the newest of each file only
     #[arg(short, long)]
     pub all: bool,
-    /// Only what is gone: what some snapshot holds, and the last backup did not
+    /// Only what the last backup no longer held
     #[arg(long, conflicts_with = "at")]
     pub deleted: bool,
     /// List every copy; when restoring, tell each name
@@ -36,11 +36,11 @@ pub struct Scope {
 /// How a list looks.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Form {
-    /// List as lines of JSON
-    #[arg(long, conflicts_with = "restore")]
+    /// Tell everything as lines of JSON
+    #[arg(long)]
     pub json: bool,
-    /// List SNAPSHOT/PATH alone, each ended by a NUL, for scripts
-    #[arg(short = '0', long = "null", conflicts_with_all = ["restore", "json"])]
+    /// List SNAPSHOT/PATH alone, ended by NULs
+    #[arg(short = '0', long = "null", conflicts_with_all = ["json", "restore", "to", "in_place", "stdout", "tar", "dry_run", "verify"])]
     pub null: bool,
 }
 
@@ -94,7 +94,7 @@ pub(super) fn list(
     if form.json {
         console::print(print_end(history, told.versions, cut));
     } else if told.versions == 0 && !form.null {
-        say_nothing_found(query);
+        say_nothing_found(query, false);
     }
     if let Some(why) = cut {
         console::say(format_args!("the list is not whole: {}", escaped(why.as_bytes())));
@@ -107,8 +107,12 @@ fn name(version: &Version) -> Vec<u8> {
     [version.entry.tree.as_str().as_bytes(), b"/", &version.entry.path, b"\0"].concat()
 }
 
-/// Says which patterns match nothing.
-pub(super) fn say_nothing_found(query: &FindQuery) -> Status {
+/// Says that nothing matches, in JSON by a list without entries.
+pub(super) fn say_nothing_found(query: &FindQuery, json: bool) -> Status {
+    if json {
+        console::print(print_end(false, 0, None));
+        return Status::Failed;
+    }
     let patterns: Vec<_> = query.patterns.iter().map(Pattern::as_bytes).collect();
     console::print(nothing_found(&patterns).trim_end());
     Status::Failed
