@@ -43,9 +43,6 @@ struct Options {
     manner: Manner,
     #[command(flatten)]
     form: Form,
-    /// List the snapshots: age, run, new data, whether kept
-    #[arg(long, conflicts_with_all = ["restore", "list", "patterns", "snapshot", "at", "all", "deleted", "verbose"])]
-    snapshots: bool,
     /// Which files
     #[arg(value_name = "PATTERN", required_unless_present = "snapshots")]
     patterns: Vec<OsString>,
@@ -62,8 +59,6 @@ fn main() -> ExitCode {
         let (target, manner) = (options.target, options.manner);
         let action = if options.restore || target.means_restore() || manner.means_restore() {
             Action::Restore(manner.fetch(target.goal(), target.yes(), options.form.json))
-        } else if options.snapshots {
-            Action::Snapshots(options.form)
         } else {
             Action::List(options.form)
         };

@@ -63,10 +63,8 @@ pub struct Restore {
 /// Show or fetch.
 #[derive(Debug)]
 pub enum Action {
-    /// Show what matches.
+    /// Show what matches, or which snapshots there are.
     List(Form),
-    /// Show which snapshots there are.
-    Snapshots(Form),
     /// Fetch it.
     Restore(Fetch),
 }
@@ -101,8 +99,8 @@ fn answer(
     signals: &Signals,
 ) -> Result<Status> {
     let fetch = match &asked.action {
+        Action::List(form) if form.snapshots => return find::snapshots(connection, signals, *form),
         Action::List(form) => return find::list(connection, signals, query, *form),
-        Action::Snapshots(form) => return find::snapshots(connection, signals, *form),
         Action::Restore(fetch) => fetch,
     };
     let found = listing::ask(connection, signals, query)?;

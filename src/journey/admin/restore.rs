@@ -79,7 +79,7 @@ pub fn run(options: &Options) -> Result<Status> {
         None if options.manner.means_restore() => {
             bail!(Failure::misuse("say where to restore to: --to DIR, --stdout or --tar"))
         }
-        None => Action::List(Form { json, null: false }),
+        None => Action::List(Form { json, null: false, snapshots: false }),
         Some(goal) => {
             if let Goal::Below(directory) = &goal {
                 private(directory, &store)?;

@@ -42,6 +42,9 @@ pub struct Form {
     /// List SNAPSHOT/PATH alone, ended by NULs
     #[arg(short = '0', long = "null", conflicts_with_all = ["json", "restore", "to", "in_place", "stdout", "tar", "dry_run", "verify"])]
     pub null: bool,
+    /// List the snapshots: age, run, new data, whether kept
+    #[arg(long, conflicts_with_all = ["restore", "list", "patterns", "snapshot", "at", "all", "deleted", "verbose"])]
+    pub snapshots: bool,
 }
 
 impl Scope {
