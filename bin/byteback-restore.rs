@@ -6,14 +6,13 @@ use std::process::ExitCode;
 
 use byteback::cli;
 use byteback::journey::restore::options::{Manner, Target};
-use byteback::journey::restore::{self, Action, Restore};
+use byteback::journey::restore::{self, Action, Form, Restore, Scope};
 use byteback::model::{Destination, client_config::DEFAULT_DIRECTORY, span::Span};
 use clap::Parser;
 
 /// List or restore files from this client's snapshots
 #[derive(Debug, Parser)]
 #[command(name = "byteback-restore", after_help = PATTERNS)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag that a person types")]
 struct Options {
     /// List what matches (the default)
     #[arg(short, long, conflicts_with = "restore")]
@@ -21,15 +20,8 @@ struct Options {
     /// Restore what matches into ./SNAPSHOT/
     #[arg(short, long)]
     restore: bool,
-    /// Look in this snapshot, in `current`, or in all with '*' (default: all)
-    #[arg(short, long, default_value = "*", hide_default_value = true)]
-    snapshot: String,
-    /// All versions that differ, not the newest of each file only
-    #[arg(short, long)]
-    all: bool,
-    /// List every copy; when restoring, tell each name
-    #[arg(short, long)]
-    verbose: bool,
+    #[command(flatten)]
+    scope: Scope,
     /// The server (default: the one that byteback-setup-client saved)
     #[arg(short, long, value_name = "DESTINATION")]
     destination: Option<Destination>,
@@ -49,11 +41,10 @@ struct Options {
     target: Target,
     #[command(flatten)]
     manner: Manner,
-    /// Tell everything as lines of JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: Form,
     /// Which files
-    #[arg(value_name = "PATTERN", required = true)]
+    #[arg(value_name = "PATTERN", required_unless_present = "snapshots")]
     patterns: Vec<OsString>,
 }
 
@@ -67,15 +58,13 @@ fn main() -> ExitCode {
     cli::run(|options: Options| {
         let (target, manner) = (options.target, options.manner);
         let action = if options.restore || target.means_restore() || manner.means_restore() {
-            Action::Restore(manner.fetch(target.goal(), target.yes(), options.json))
+            Action::Restore(manner.fetch(target.goal(), target.yes(), options.form.json))
         } else {
-            Action::List { json: options.json }
+            Action::List(options.form)
         };
         restore::run(&Restore {
             action,
-            snapshot: options.snapshot,
-            all: options.all,
-            verbose: options.verbose,
+            scope: options.scope,
             destination: options.destination,
             ssh_key: options.ssh_key,
             host_key: options.host_key,

@@ -6,6 +6,7 @@
 
 mod deliver;
 mod fetch;
+pub mod find;
 mod host_key;
 mod itemise;
 mod listing;
@@ -17,6 +18,7 @@ mod plan;
 mod pull;
 mod report;
 mod staging;
+mod when;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -25,30 +27,25 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 pub use self::fetch::{Fetch, Goal};
-use self::listing::Found;
+pub use self::find::{Form, Scope};
 pub use self::owners::{Mapping, MappingError, Owners};
 use self::pull::Puller;
 use self::report::Report;
 use crate::model::client_config::{self, ClientConfig, ClientFiles};
 use crate::model::span::Span;
-use crate::model::{Destination, Failure, Status, Tree, escaped};
+use crate::model::{Destination, Failure, Status, escaped};
 use crate::protocol::find_query::{FindQuery, Pattern};
-use crate::protocol::listing::{nothing_found, print_end, print_entry, table};
 use crate::system::signals::Signals;
 use crate::system::ssh::{Connection, Login};
-use crate::system::{console, files, identity};
+use crate::system::{files, identity};
 
 /// What was asked for.
 #[derive(Debug)]
 pub struct Restore {
     /// Show or fetch.
     pub action: Action,
-    /// The tree to look in: a snapshot's name, `current`, or `*` for all snapshots.
-    pub snapshot: String,
-    /// Each version of a file, not the newest only.
-    pub all: bool,
-    /// List every copy; when restoring, tell each name.
-    pub verbose: bool,
+    /// Where is looked, and how much of what is there counts.
+    pub scope: Scope,
     /// The server; `None` takes the saved one.
     pub destination: Option<Destination>,
     /// The key; `None` takes `CONFIG/key`.
@@ -66,11 +63,8 @@ pub struct Restore {
 /// Show or fetch.
 #[derive(Debug)]
 pub enum Action {
-    /// Show what matches.
-    List {
-        /// As lines of JSON.
-        json: bool,
-    },
+    /// Show what matches, or which snapshots there are.
+    List(Form),
     /// Fetch it.
     Restore(Fetch),
 }
@@ -104,44 +98,35 @@ fn answer(
     connection: &Connection,
     signals: &Signals,
 ) -> Result<Status> {
+    let fetch = match &asked.action {
+        Action::List(form) if form.snapshots => return find::snapshots(connection, signals, *form),
+        Action::List(form) => return find::list(connection, signals, query, *form),
+        Action::Restore(fetch) => fetch,
+    };
     let found = listing::ask(connection, signals, query)?;
-    match &asked.action {
-        Action::List { json } => Ok(show(&found, query, *json)),
+    match fetch {
         // Whoever reads a pipe must not take the sentence for a file.
-        Action::Restore(Fetch { goal: Goal::Stdout | Goal::Tar, .. }) if found.entries.is_empty() => {
+        Fetch { goal: Goal::Stdout | Goal::Tar, .. } if found.entries.is_empty() => {
             bail!(Failure::failed("no file matches, so nothing was written"))
         }
-        Action::Restore(fetch) if found.entries.is_empty() => Ok(show(&found, query, fetch.json)),
-        Action::Restore(fetch) => {
+        _ if found.entries.is_empty() => Ok(find::say_nothing_found(query, fetch.json)),
+        _ => {
             if let Some(why) = found.cut {
                 let why = escaped(why.as_bytes());
                 bail!(Failure::failed(format!("the list is not whole ({why}); restore less at once")));
             }
-            let (io_timeout, verbose) = (asked.io_timeout, asked.verbose);
+            let (io_timeout, verbose) = (asked.io_timeout, asked.scope.verbose);
             let report = Report::new(fetch.json);
             let puller = Puller { connection, signals, io_timeout, verbose, report: &report };
-            fetch::run(&puller, fetch, &found.entries, asked.all, here)
+            fetch::run(&puller, fetch, &found.entries, asked.scope.all, here)
         }
     }
 }
 
-/// A restore takes each file once, however much it says.
 fn query(asked: &Restore, working_directory: &Path) -> Result<FindQuery> {
-    let tree = match asked.snapshot.as_str() {
-        "*" => None,
-        name => Some(name.parse::<Tree>().map_err(|why| {
-            let shown = escaped(name.as_bytes());
-            Failure::misuse(format!("--snapshot {shown} can name no snapshot: {why}"))
-        })?),
-    };
     let directory = working_directory.as_os_str().as_bytes();
     let patterns = asked.patterns.iter().map(|typed| pattern(typed.as_bytes(), directory));
-    Ok(FindQuery {
-        tree,
-        all: asked.all,
-        verbose: asked.verbose && matches!(asked.action, Action::List { .. }),
-        patterns: patterns.collect::<Result<_>>()?,
-    })
+    asked.scope.query(patterns.collect::<Result<_>>()?, matches!(asked.action, Action::List(_)))
 }
 
 fn pattern(typed: &[u8], directory: &[u8]) -> Result<Pattern> {
@@ -175,21 +160,4 @@ fn saved_destination(config_dir: &Path) -> Result<Destination> {
             format!("there is no {}; give --destination or run byteback-setup-client", path.display());
         Failure::misuse(message).into()
     })
-}
-
-fn show(found: &Found, query: &FindQuery, json: bool) -> Status {
-    let cut = found.cut.as_deref();
-    if json {
-        found.entries.iter().for_each(|entry| console::print(print_entry(entry)));
-        console::print(print_end(found.entries.len() as u64, cut));
-    } else if found.entries.is_empty() {
-        let patterns: Vec<_> = query.patterns.iter().map(Pattern::as_bytes).collect();
-        console::print(nothing_found(&patterns).trim_end());
-    } else {
-        console::print(table(&found.entries).trim_end_matches('\n'));
-    }
-    if let Some(why) = cut {
-        console::say(format_args!("the list is not whole: {}", escaped(why.as_bytes())));
-    }
-    if found.entries.is_empty() || cut.is_some() { Status::Failed } else { Status::Done }
 }

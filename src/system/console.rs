@@ -16,6 +16,11 @@ pub fn print(line: impl Display) {
     let _ = writeln!(io::stdout().lock(), "{line}");
 }
 
+/// Bytes as they are, for a program that reads them.
+pub fn print_raw(bytes: &[u8]) {
+    let _ = io::stdout().lock().write_all(bytes);
+}
+
 /// Whether talk goes to a terminal, so that bars make sense.
 pub fn talks_to_a_terminal() -> bool {
     io::stderr().is_terminal()

@@ -15,6 +15,7 @@ mod cage;
 mod client;
 mod compare;
 mod elsewhere;
+mod find;
 mod forger;
 mod former;
 mod growth;

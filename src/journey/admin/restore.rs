@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use nix::unistd::Uid;
 
 use crate::journey::restore::options::Manner;
-use crate::journey::restore::{self, Action, Goal, Restore};
+use crate::journey::restore::{self, Action, Form, Goal, Restore, Scope};
 use crate::journey::server::{self, Place};
 use crate::model::span::Span;
 use crate::model::{ClientName, Failure, Status, escaped};
@@ -79,7 +79,7 @@ pub fn run(options: &Options) -> Result<Status> {
         None if options.manner.means_restore() => {
             bail!(Failure::misuse("say where to restore to: --to DIR, --stdout or --tar"))
         }
-        None => Action::List { json },
+        None => Action::List(Form { json, null: false, snapshots: false }),
         Some(goal) => {
             if let Goal::Below(directory) = &goal {
                 private(directory, &store)?;
@@ -89,9 +89,13 @@ pub fn run(options: &Options) -> Result<Status> {
     };
     let asked = Restore {
         action,
-        snapshot: options.snapshot.clone(),
-        all: options.all,
-        verbose: options.verbose,
+        scope: Scope {
+            snapshot: options.snapshot.clone(),
+            at: None,
+            all: options.all,
+            deleted: false,
+            verbose: options.verbose,
+        },
         destination: None,
         ssh_key: None,
         host_key: None,

@@ -11,6 +11,7 @@ mod growth;
 mod list;
 mod log;
 mod search;
+mod snapshots;
 mod transfer;
 mod visit;
 
@@ -121,8 +122,10 @@ fn name_full_store(error: Error) -> Error {
 
 /// Whether the key is good for this. Only what is known to change nothing counts as reading.
 fn permit(grant: &Grant, request: &Request) -> Result<(), Failure> {
-    let reads_only =
-        matches!(request, Request::Ping(_) | Request::List(_) | Request::Pull(_) | Request::OldRestore(_));
+    let reads_only = matches!(
+        request,
+        Request::Ping(_) | Request::List(_) | Request::Snapshots | Request::Pull(_) | Request::OldRestore(_)
+    );
     grant.permits(reads_only, clock::now())
 }
 
@@ -174,6 +177,7 @@ fn carry_out(visit: &Visit, job: Job) -> Result<Ending> {
             Ok(ending)
         }
         Job::List(job) => list::print(visit, &job).map(Ending::Own),
+        Job::Snapshots(job) => list::print_snapshots(visit, &job).map(Ending::Own),
         Job::Push(job) => transfer::push(visit, job),
         Job::Pull(job) => transfer::pull(visit, &job),
     }
