@@ -108,21 +108,20 @@ impl Volume for Btrfs {
 
     fn open(&self, client: &ClientName, tree: &Tree) -> Result<OpenTree> {
         let place = || self.where_is(client, tree.as_str());
-        let directory = open_subvolume(&self.home(client)?, tree.as_str())
-            .with_context(|| format!("cannot open {}", place()))?;
+        let home = self.home(client)?;
+        if *tree == Tree::Current {
+            let_owner_in(&home).with_context(|| format!("cannot open {}", place()))?;
+        }
+        let directory =
+            open_subvolume(&home, tree.as_str()).with_context(|| format!("cannot open {}", place()))?;
         let read_only =
             ioctl::is_read_only(&directory).with_context(|| format!("cannot ask about {}", place()))?;
-        Ok(OpenTree { directory, read_only })
+        let made = ioctl::subvolume(&directory).ok().map(|found| growth::time(found.made.0, found.made.1));
+        Ok(OpenTree { directory, read_only, made })
     }
 
     fn freeze(&self, client: &ClientName, name: &SnapshotName) -> Result<()> {
         let home = self.home(client)?;
-        // A root that its owner cannot enter could later be neither read nor deleted.
-        let found = fstatat(&home, CURRENT, AtFlags::AT_SYMLINK_NOFOLLOW).context("cannot stat current")?;
-        if found.st_mode & 0o700 != 0o700 {
-            let mode = Mode::from_bits_truncate(found.st_mode | 0o700);
-            fchmodat(&home, CURRENT, mode, FchmodatFlags::FollowSymlink).context("cannot chmod current")?;
-        }
         let current = self.open(client, &Tree::Current)?.directory;
         if ioctl::has_nested_subvolumes(&current).context("cannot look for nested subvolumes")? {
             bail!(Failure::failed(format!(
@@ -218,6 +217,17 @@ fn open_directory(parent: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
 fn is_subvolume(parent: &OwnedFd, name: &str) -> bool {
     fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)
         .is_ok_and(|found| found.st_ino == SUBVOLUME_INODE && found.st_mode & 0o170_000 == 0o040_000)
+}
+
+/// Whoever writes `current` may take its owner's rights from its root, by accident or to be in the way: then it
+/// could be neither written, read, nor, once frozen, deleted.
+fn let_owner_in(home: &OwnedFd) -> nix::Result<()> {
+    let found = fstatat(home, CURRENT, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    if found.st_mode & 0o700 == 0o700 || found.st_ino != SUBVOLUME_INODE {
+        return Ok(());
+    }
+    let mode = Mode::from_bits_truncate(found.st_mode | 0o700);
+    fchmodat(home, CURRENT, mode, FchmodatFlags::FollowSymlink)
 }
 
 fn open_subvolume(parent: &OwnedFd, name: &str) -> io::Result<OwnedFd> {

@@ -16,7 +16,7 @@
 //! STORE/.byteback/clients/NAME/runs.json  how much new data each run brought
 //! STORE/.byteback/clients/NAME/holds.json  what must be kept
 //! STORE/.byteback/clients/NAME/wanted.json  which snapshots only a reader keeps from going (readers.rs)
-//! STORE/.byteback/clients/NAME/refusals   how many refusals this minute had
+//! STORE/.byteback/clients/NAME/verdicts  how many verdicts this minute had (verdicts.rs)
 //! STORE/NAME/current, STORE/NAME/<snapshot>
 //! ```
 
@@ -31,10 +31,12 @@ use serde::de::DeserializeOwned;
 
 use super::ballast::Ballast;
 use super::btrfs::Btrfs;
-use super::refusals::{self, Folded};
+use super::verdicts::{self, Folded, Verdict};
 use super::volume::Volume;
+use crate::model::hold::Holds;
 use crate::model::run::Push;
-use crate::model::{ClientName, Failure, hold::Holds, run_log::RunLog};
+use crate::model::run_log::RunLog;
+use crate::model::{ClientName, Failure};
 use crate::system::files;
 use crate::system::lock::{self, Lock, Locking};
 
@@ -187,8 +189,8 @@ impl ClientState {
     ///
     /// # Errors
     /// When the count cannot be written.
-    pub fn count_refusals(&self, now: Timestamp, refused: bool) -> Result<Folded> {
-        refusals::count(&self.directory.join("refusals"), now, refused)
+    pub fn count_verdict(&self, now: Timestamp, verdict: Verdict) -> Result<Folded> {
+        verdicts::count(&self.directory.join("verdicts"), now, verdict)
     }
 
     /// One of the places that this client has for searches and restores, of which there are `most`.

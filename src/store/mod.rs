@@ -11,9 +11,9 @@ mod layout;
 pub mod noted;
 mod readers;
 mod records;
-pub mod refusals;
 pub mod rsync_facts;
 pub mod search;
+pub mod verdicts;
 mod volume;
 
 pub use btrfs::Btrfs;

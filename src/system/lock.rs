@@ -1,9 +1,9 @@
 //! Kernel locks (flock(2)): they end with the process that holds them, however it ends.
 
-use std::fs::File;
-use std::io;
+use std::fs::{File, Permissions};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -83,11 +83,52 @@ pub fn try_open_directory(directory: impl AsFd, sharing: Sharing) -> io::Result<
 /// # Errors
 /// As for [`try_exclusive`].
 pub fn wait_exclusive(path: &Path, patience: Duration) -> Result<Locking> {
-    // Open for reading alone: a program that inherits the lock cannot write anything through it.
+    // Open for reading alone: a program that inherits the lock cannot write anything through it. It can take
+    // its mode away (fchmod(2)), which is given back here.
     let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = open(path, flags, Mode::from_bits_truncate(0o600))
-        .with_context(|| format!("cannot open the lock {}", path.display()))?;
+    let mode = Mode::from_bits_truncate(0o600);
+    let mut opened = open(path, flags, mode);
+    if matches!(opened, Err(Errno::EACCES))
+        && std::fs::set_permissions(path, Permissions::from_mode(0o600)).is_ok()
+    {
+        opened = open(path, flags, mode);
+    }
+    let file = opened.with_context(|| format!("cannot open the lock {}", path.display()))?;
     lock_open_file(file.into(), path, patience)
+}
+
+/// Reads a small file and writes what `change` makes of it, in place, with no other process in between: whoever
+/// else updates it waits. The file is made, mode 0600, if it is not there. At most `most` bytes are read. `change`
+/// must be quick.
+///
+/// # Errors
+/// When the file cannot be opened, locked, read or written.
+pub fn update<T>(path: &Path, most: u64, change: impl FnOnce(&[u8]) -> (Vec<u8>, T)) -> Result<T> {
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = open(path, flags, Mode::from_bits_truncate(0o600))
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    let file = lock_and_wait(file.into()).with_context(|| format!("cannot lock {}", path.display()))?;
+    let mut text = Vec::new();
+    let written = (&*file).take(most).read_to_end(&mut text).and_then(|_| {
+        let (new, outcome) = change(&text);
+        file.write_all_at(&new, 0)?;
+        let length = new.len() as u64;
+        if file.metadata()?.len() != length {
+            file.set_len(length)?;
+        }
+        Ok(outcome)
+    });
+    written.with_context(|| format!("cannot update {}", path.display()))
+}
+
+fn lock_and_wait(mut file: File) -> Result<Flock<File>, Errno> {
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusive) {
+            Ok(lock) => return Ok(lock),
+            Err((file, Errno::EINTR)) => file,
+            Err((_, errno)) => return Err(errno),
+        };
+    }
 }
 
 /// The pauses grow, and who holds the lock is asked for only once: /proc/locks is dear to the kernel.

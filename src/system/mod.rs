@@ -7,6 +7,7 @@ pub mod confine;
 pub mod console;
 pub mod detach;
 pub mod environment;
+pub mod errand;
 pub mod files;
 pub mod fork;
 pub mod hooks;

@@ -50,7 +50,7 @@ impl<'a> Scene<'a> {
     #[track_caller]
     fn assert_refused(&self, command: &str) {
         // Many refusals in one minute are folded into one line; here each is the first.
-        let _ = fs::remove_file(self.world.store.join(".byteback/clients/thief/refusals"));
+        let _ = fs::remove_file(self.world.store.join(".byteback/clients/thief/verdicts"));
         let verdicts = || {
             let all = self.world.log_lines().into_iter();
             all.filter(|line| line.contains("byteback-receive[")).collect::<Vec<_>>() // the pruner logs too

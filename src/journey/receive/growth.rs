@@ -65,7 +65,7 @@ pub(super) fn start_pruner(visit: &Visit) {
 
 /// An error of a disk so full that not even the push can be remembered, told as what it is; room is made.
 pub(super) fn name_full_store(visit: &Visit, error: Error) -> Error {
-    if !files::says_full(&error) {
+    if !files::is_full(&error) {
         return error;
     }
     start_pruner(visit);
