@@ -147,7 +147,7 @@ impl<'r> Simulation<'r> {
         let end = later(begin, SignedDuration::from_hours(24));
         let (taken, is_full) = self.take(begin, end);
         let mut deleted = Vec::new();
-        self.prune(end, &mut deleted);
+        self.prune(end, is_full, &mut deleted);
         Day { end, taken, deleted, percent_free: self.percent_free(), is_full }
     }
 
@@ -170,10 +170,11 @@ impl<'r> Simulation<'r> {
         (taken, is_full)
     }
 
-    fn prune(&mut self, now: Timestamp, deleted: &mut Vec<Deleted>) {
+    /// A backup that found no room has taken the last of it, so it makes the pruner begin as well.
+    fn prune(&mut self, now: Timestamp, is_full: bool, deleted: &mut Vec<Deleted>) {
         let has_rules =
             self.rules.config.keep.is_some() || self.rules.config.clients.values().any(|c| c.keep.is_some());
-        let is_short = !self.goal.is_met_by(self.percent_free());
+        let is_short = is_full || !self.goal.is_met_by(self.percent_free());
         if !has_rules && !is_short {
             return;
         }
