@@ -55,8 +55,9 @@ soak:
 bench:
 	$(ROOT)
 	@tests/install-tools
-	@$(CARGO) build --locked --release
+	@$(CARGO) build --locked --release --bins --example store
 	@tests/sandbox benches/run
+	@tests/sandbox benches/store
 
 bench-prune:
 	$(ROOT)
