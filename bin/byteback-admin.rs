@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use byteback::cli;
-use byteback::journey::admin::{accept, check, hold, holds, release, reset};
+use byteback::journey::admin::{accept, check, gate, hold, holds, release, reset, restore, restore_grant};
 use clap::{Parser, Subcommand};
 
 /// Look after a backup server.
@@ -24,6 +24,10 @@ enum Command {
     Holds(holds::Options),
     Accept(accept::Options),
     Reset(reset::Options),
+    Restore(restore::Options),
+    RestoreGrant(restore_grant::Options),
+    #[command(hide = true)]
+    Gate(gate::Options),
 }
 
 fn main() -> ExitCode {
@@ -34,5 +38,8 @@ fn main() -> ExitCode {
         Command::Holds(options) => holds::run(&options).map(u8::from),
         Command::Accept(options) => accept::run(&options).map(u8::from),
         Command::Reset(options) => reset::run(&options).map(u8::from),
+        Command::Restore(options) => restore::run(&options).map(u8::from),
+        Command::RestoreGrant(options) => restore_grant::run(&options).map(u8::from),
+        Command::Gate(options) => gate::run(&options).map(u8::from),
     })
 }

@@ -11,7 +11,7 @@ mod refusal;
 use byteback::protocol::find_query::Pattern;
 use byteback::protocol::lexer;
 use byteback::protocol::request::{
-    ListRequest, Request, complete_words, list_words, ping_words, prepare_words,
+    ListRequest, Request, complete_words, list_words, ping_words, prepare_words, snapshots_words,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -55,6 +55,9 @@ fn check(request: &Request) {
         Request::Ping(_) => assert_asks(&ping_words(), request),
         Request::Prepare(_) => assert_asks(&prepare_words(), request),
         Request::Complete(_) => assert_asks(&complete_words(), request),
+        Request::Snapshots => {
+            assert_eq!(Request::parse(snapshots_words().join(" ").as_bytes()), Ok(Request::Snapshots));
+        }
     }
 }
 

@@ -17,9 +17,11 @@ pub mod mount;
 pub mod run;
 pub mod run_log;
 pub mod server_config;
+pub mod snapshot_facts;
 pub mod snapshot_name;
 pub mod span;
 pub mod tree;
+pub mod version;
 
 pub use byte_size::ByteSize;
 pub use client_name::ClientName;
@@ -32,3 +34,4 @@ pub use grant::Grant;
 pub use mount::Mount;
 pub use snapshot_name::SnapshotName;
 pub use tree::Tree;
+pub use version::Version;

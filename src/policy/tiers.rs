@@ -93,7 +93,7 @@ impl Unit {
             Self::Day => second.div_euclid(DAY),
             // 1 January 1970 was a Thursday.
             Self::Week => (second.div_euclid(DAY) + 3).div_euclid(7),
-            Self::Month => date(second).map_or(0, |date| months(date)),
+            Self::Month => date(second).map_or(0, months),
             Self::Year => date(second).map_or(0, |date| i64::from(date.year())),
         }
     }

@@ -116,7 +116,8 @@ impl Volume for Btrfs {
             open_subvolume(&home, tree.as_str()).with_context(|| format!("cannot open {}", place()))?;
         let read_only =
             ioctl::is_read_only(&directory).with_context(|| format!("cannot ask about {}", place()))?;
-        Ok(OpenTree { directory, read_only })
+        let made = ioctl::subvolume(&directory).ok().map(|found| growth::time(found.made.0, found.made.1));
+        Ok(OpenTree { directory, read_only, made })
     }
 
     fn freeze(&self, client: &ClientName, name: &SnapshotName) -> Result<()> {

@@ -33,8 +33,10 @@ use super::ballast::Ballast;
 use super::btrfs::Btrfs;
 use super::verdicts::{self, Folded, Verdict};
 use super::volume::Volume;
+use crate::model::hold::Holds;
 use crate::model::run::Push;
-use crate::model::{ClientName, Failure, hold::Holds, run_log::RunLog};
+use crate::model::run_log::RunLog;
+use crate::model::{ClientName, Failure};
 use crate::system::files;
 use crate::system::lock::{self, Lock, Locking};
 

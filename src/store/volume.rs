@@ -18,6 +18,8 @@ pub struct OpenTree {
     pub directory: OwnedFd,
     /// Whether the file system lets nobody write to it.
     pub read_only: bool,
+    /// When the subvolume was made, by the server's clock; `None` where the file system does not tell.
+    pub made: Option<Timestamp>,
 }
 
 impl OpenTree {

@@ -11,8 +11,11 @@
 mod admin;
 mod attacks;
 mod bombs;
+mod cage;
 mod client;
 mod compare;
+mod elsewhere;
+mod find;
 mod forger;
 mod former;
 mod growth;
@@ -29,6 +32,7 @@ mod store;
 mod torture;
 mod trouble;
 mod versions;
+mod ways;
 mod world;
 
 mod backup;

@@ -2,10 +2,13 @@
 
 pub mod accept;
 pub mod check;
+pub mod gate;
 pub mod hold;
 pub mod holds;
 pub mod release;
 pub mod reset;
+pub mod restore;
+pub mod restore_grant;
 mod target;
 
 use anyhow::{Result, bail};

@@ -58,7 +58,11 @@ pub(super) fn print(grant: &Grant, request: &Result<Request, Refusal>, place: &P
             let argv = match request {
                 Request::OldRestore(old) => Some(without_sources(old, command)?),
                 Request::Push(rsync) | Request::Pull(rsync) => Some(command(rsync)),
-                Request::Ping(_) | Request::Prepare(_) | Request::Complete(_) | Request::List(_) => None,
+                Request::Ping(_)
+                | Request::Prepare(_)
+                | Request::Complete(_)
+                | Request::List(_)
+                | Request::Snapshots => None,
             };
             let argv = argv.map(words).unwrap_or_default();
             ("allow", request.name(), "the request is well formed".to_owned(), argv, Status::Done)

@@ -5,16 +5,20 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
+use jiff::Timestamp;
 use nix::sys::signal::Signal;
 
 use super::cage;
 use super::visit::Visit;
-use crate::model::{Failure, Status, Tree, escaped};
+use crate::model::{Failure, Status, Tree, Version, escaped};
 use crate::protocol::find_query::FindQuery;
 use crate::protocol::rsync_args::Source;
-use crate::store::{OpenTree, search};
+use crate::store::OpenTree;
+use crate::store::search::{self, Bounds, Cut, Trees};
+use crate::system::clock;
 use crate::system::confine::{Plan, Reach, Reachable, Start};
 use crate::system::errand::{self, Limits};
 use crate::system::watch::{Cause, Ended, Watch};
@@ -23,6 +27,11 @@ use crate::system::watch::{Cause, Ended, Watch};
 const MOST_SOURCES: usize = 10_000;
 /// Most bytes that a search brings back: more than one command can hold.
 const MOST_BYTES: u64 = 1024 * 1024;
+/// The longest search. What it found until then is told, and that it is not all. Well before the time after
+/// which the process is ended, by which nothing more could be told.
+const LONGEST_SEARCH: Duration = Duration::from_secs(900);
+/// Threads of one search: it shares the processors with everybody's backups.
+const MOST_THREADS: usize = 4;
 
 /// Most bytes of a message from the copy that walks the trees.
 const LONGEST_MESSAGE: usize = 1000;
@@ -31,22 +40,22 @@ const LONGEST_MESSAGE: usize = 1000;
 /// writes to its argument is given back.
 pub(super) fn confined(
     visit: &Visit,
-    trees: &[(Tree, OpenTree)],
+    trees: Trees<'_>,
     work: impl FnOnce(&mut dyn Write) -> Result<()>,
 ) -> Result<Vec<u8>> {
     let config = &visit.server.config;
     let home = visit.server.store.volume().home(&visit.grant.client)?;
     let reachable: Vec<Reachable<'_>> =
-        trees.iter().map(|(_, open)| Reachable { directory: &open.directory, reach: Reach::Read }).collect();
+        trees.open().map(|open| Reachable { directory: &open.directory, reach: Reach::Read }).collect();
     let start = Start::AboveTrees(&home);
     let cage =
         cage::build(visit, &Plan { trees: &reachable, program: None, start, layers: cage::layers(config) })?;
-    let keep: Vec<_> = trees.iter().map(|(_, open)| open.directory.as_fd()).collect();
+    let keep: Vec<_> = trees.open().map(|open| open.directory.as_fd()).collect();
     let limits =
         Limits { memory: config.max_memory.0, time: config.io_timeout.duration(), result: MOST_BYTES };
     let mut watch = Watch::begin()?;
-    let mut errand = errand::send(cage, &keep, &limits, |result| work(result))?;
-    let end = watch.until_end(&mut errand.child, limits.time)?;
+    let errand = errand::send(cage, &keep, &limits, |result| work(result))?;
+    let end = watch.until_end(&errand.child, limits.time)?;
     let brought = errand.result()?;
     match failure(&end, &limits, &brought) {
         None => Ok(brought),
@@ -86,21 +95,32 @@ fn failure_of(status: ExitStatus, limits: &Limits, brought: &[u8]) -> Option<Fai
     )))
 }
 
+/// What a search may cost.
+pub(super) fn bounds(visit: &Visit, entries: u64) -> Bounds {
+    let longest = LONGEST_SEARCH.min(visit.server.config.io_timeout.duration() / 2);
+    let until = clock::now().saturating_add(longest).unwrap_or(Timestamp::MAX);
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Bounds { entries, until, threads: processors.min(MOST_THREADS) }
+}
+
 /// The newest copy of everything that an old client's patterns match, by the names it asked for.
 pub(super) fn sources(visit: &Visit, query: &FindQuery, trees: &[(Tree, OpenTree)]) -> Result<Vec<Source>> {
-    let brought = confined(visit, trees, |result| {
-        let (mut out, mut files) = (io::BufWriter::new(result), 0);
-        search::run(query, trees, &mut |entry| {
-            files += 1;
-            if files > MOST_SOURCES {
-                bail!(Failure::refused("too many files match; name a directory above them instead"));
-            }
-            out.write_all(entry.tree.as_str().as_bytes())?;
+    let (all, bounds) = (Trees { searched: trees, gone_from: None }, bounds(visit, MOST_SOURCES as u64));
+    let brought = confined(visit, all, |result| {
+        let mut out = io::BufWriter::new(result);
+        let outcome = search::run(query, all, bounds, &mut |version: Version| {
+            out.write_all(version.entry.tree.as_str().as_bytes())?;
             out.write_all(b"\0")?;
-            out.write_all(&entry.path)?;
+            out.write_all(&version.entry.path)?;
             Ok(out.write_all(b"\0")?)
         })?;
-        Ok(out.flush()?)
+        match outcome.cut {
+            Some(cut @ Cut::Entries(_)) => {
+                bail!(Failure::refused(format!("{cut}, or name a directory above them")))
+            }
+            Some(cut) => bail!(Failure::refused(format!("not all that matches was found: {cut}"))),
+            None => Ok(out.flush()?),
+        }
     })?;
     let found = found(&brought, trees)
         .ok_or_else(|| Failure::failed("the search brought back what it cannot have found"))?;

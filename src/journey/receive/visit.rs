@@ -40,6 +40,7 @@ pub(super) enum Job {
     Prepare(Manner),
     Complete(Manner),
     List(ListJob),
+    Snapshots(SnapshotsJob),
     Push(PushJob),
     Pull(PullJob),
 }
@@ -48,6 +49,16 @@ pub(super) enum Job {
 pub(super) struct ListJob {
     pub(super) query: FindQuery,
     pub(super) json: bool,
+    pub(super) trees: Vec<(Tree, OpenTree)>,
+    /// `current`, when what it no longer holds is looked for.
+    pub(super) gone_from: Option<OpenTree>,
+    /// One of the client's places.
+    pub(super) _place: Lock,
+}
+
+/// Tell which snapshots there are.
+pub(super) struct SnapshotsJob {
+    /// Newest first.
     pub(super) trees: Vec<(Tree, OpenTree)>,
     /// One of the client's places.
     pub(super) _place: Lock,
@@ -96,7 +107,15 @@ impl Visit {
             Request::List(list) => {
                 let place = self.take_own_place()?;
                 let trees = self.trees_of(&list.query)?;
-                Job::List(ListJob { query: list.query.clone(), json: list.json, trees, _place: place })
+                let current = || self.open_for_reading(&Tree::Current);
+                let gone_from = list.query.deleted.then(current).transpose()?;
+                let query = list.query.clone();
+                Job::List(ListJob { query, json: list.json, trees, gone_from, _place: place })
+            }
+            Request::Snapshots => {
+                let place = self.take_own_place()?;
+                let trees = self.trees_of(&FindQuery::default())?;
+                Job::Snapshots(SnapshotsJob { trees, _place: place })
             }
             Request::Push(rsync) => self.admit_push(rsync)?,
             Request::Pull(rsync) => Job::Pull(self.admit_pull(rsync)?),
@@ -178,14 +197,25 @@ impl Visit {
         let volume = self.server.store.volume();
         let mut trees = Vec::new();
         for snapshot in volume.snapshots(&self.grant.client)?.into_iter().rev() {
+            if query.at.is_some_and(|at| snapshot.time().is_none_or(|time| time > at)) {
+                continue;
+            }
             let tree = Tree::Snapshot(snapshot);
             let open = volume.open(&self.grant.client, &tree)?;
             // One that somebody made writable must not keep all others from being found.
             if open.read_only {
                 trees.push((tree, open));
+                if query.at.is_some() {
+                    return Ok(trees);
+                }
             } else {
                 self.log_end("skipped", "list", &format!("snapshot {tree} is writable"));
             }
+        }
+        if let Some(at) = query.at {
+            bail!(Failure::refused(format!(
+                "no snapshot was taken before {at}; byteback-restore --snapshots lists them"
+            )));
         }
         Ok(trees)
     }

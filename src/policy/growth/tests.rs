@@ -34,7 +34,9 @@ fn run(hour: i64, new_data: u64, verdict: RunVerdict) -> MeasuredRun {
 
 fn log(runs: &[MeasuredRun]) -> RunLog {
     let mut log = RunLog::default();
-    runs.iter().for_each(|run| log.add(run.clone()));
+    for run in runs {
+        log.add(run.clone());
+    }
     log
 }
 
@@ -196,7 +198,7 @@ fn a_machine_that_was_emptied_or_scrambled_is_suspicious() {
     assert_eq!(look(1000, 500, 499), None);
     assert_eq!(look(500, 0, 500).as_deref(), Some("500 of the 1000 files that were there before are gone"));
     assert_eq!(look(2000, 1600, 0).as_deref(), Some("1600 of the 2000 files are new or changed"));
-    assert_eq!(look(0, 0, 1000).is_some(), true);
+    assert!(look(0, 0, 1000).is_some());
     assert_eq!(suspicion(Changes { files: 9, changed: 9, gone: 0 }, &RunLog::default(), &thresholds), None);
     let tiny = log(&[MeasuredRun { files: 99, ..run(0, 5, RunVerdict::First) }]);
     assert_eq!(suspicion(Changes { files: 9, changed: 9, gone: 90 }, &tiny, &thresholds), None);

@@ -202,7 +202,7 @@ fn any_store() -> impl Strategy<Value = Inventory> {
                 0 => history.holds = None,
                 1 => {
                     history.holds =
-                        Some(Holds { holds: vec![hold("x", Some(ago(day - 250)))], ..Holds::default() })
+                        Some(Holds { holds: vec![hold("x", Some(ago(day - 250)))], ..Holds::default() });
                 }
                 2 => history.frozen = Some(ago(day)),
                 3 => history.doubtful = history.snapshots.iter().rev().take(5).cloned().collect(),

@@ -132,7 +132,9 @@ fn pruning_every_night_keeps_what_pruning_once_would() {
 fn by_count_alone(keep: &Keep, all: &[i64]) -> Vec<i64> {
     let mut kept = vec![false; all.len()];
     let units = [(Unit::Day, keep.daily), (Unit::Week, keep.weekly), (Unit::Month, keep.monthly)];
-    units.into_iter().for_each(|(unit, count)| by_count(unit, count, all, &mut kept));
+    for (unit, count) in units {
+        by_count(unit, count, all, &mut kept);
+    }
     by_count(Unit::Year, keep.yearly, all, &mut kept);
     all.iter().zip(kept).filter_map(|(second, kept)| kept.then_some(*second)).collect()
 }

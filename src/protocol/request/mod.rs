@@ -5,7 +5,7 @@ mod control;
 mod old_restore;
 mod unknown;
 
-pub use self::control::{complete_words, list_words, ping_words, prepare_words};
+pub use self::control::{complete_words, list_words, ping_words, prepare_words, snapshots_words};
 
 use super::find_query::{FindQuery, Pattern};
 use super::lexer::{self, Refusal, Word, refuse, shown};
@@ -24,6 +24,8 @@ pub enum Request {
     Complete(Manner),
     /// Which versions of which files are there?
     List(ListRequest),
+    /// Which snapshots are there, and what is known of them?
+    Snapshots,
     /// rsync into `current`.
     Push(ConfinedRsync),
     /// rsync out of one tree.
@@ -84,7 +86,7 @@ impl Request {
     pub fn manner(&self) -> Option<Manner> {
         match self {
             Self::Ping(manner) | Self::Prepare(manner) | Self::Complete(manner) => Some(*manner),
-            Self::List(_) | Self::Push(_) | Self::Pull(_) | Self::OldRestore(_) => None,
+            Self::List(_) | Self::Snapshots | Self::Push(_) | Self::Pull(_) | Self::OldRestore(_) => None,
         }
     }
 
@@ -93,7 +95,12 @@ impl Request {
         match self {
             Self::List(list) => Some(&list.query),
             Self::OldRestore(old) => Some(&old.query),
-            Self::Ping(_) | Self::Prepare(_) | Self::Complete(_) | Self::Push(_) | Self::Pull(_) => None,
+            Self::Ping(_)
+            | Self::Prepare(_)
+            | Self::Complete(_)
+            | Self::Snapshots
+            | Self::Push(_)
+            | Self::Pull(_) => None,
         }
     }
 
@@ -104,6 +111,7 @@ impl Request {
             Self::Prepare(_) => "prepare",
             Self::Complete(_) => "complete",
             Self::List(_) => "list",
+            Self::Snapshots => "snapshots",
             Self::Push(_) => "push",
             Self::Pull(_) => "pull",
             Self::OldRestore(_) => "old-restore",

@@ -116,11 +116,8 @@ impl Night<'_> {
             // Beyond what is young nobody may be protected here but the ones that are looked at above.
             match step.verdict {
                 Verdict::Delete(Reason::Target(_)) => *depth.entry(step.client).or_default() += 1,
-                Verdict::Keep(Protection::Held(_) | Protection::Abnormal | Protection::Named)
-                | Verdict::Keep(Protection::Future | Protection::Younger(_) | Protection::MinKeep(_))
-                | Verdict::Keep(Protection::LastOfClient)
-                | Verdict::Delete(Reason::Surplus) => {}
-                other => panic!("{other:?}"),
+                Verdict::Keep(Protection::HoldsUnreadable) | Verdict::DeleteByRule => panic!("{step:?}"),
+                Verdict::Keep(_) | Verdict::Delete(_) => {}
             }
         }
         let of = |wanted: &[Kind]| -> Vec<usize> {
