@@ -16,7 +16,9 @@ const BATCH: usize = 5;
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let [store, deed, client, rest @ ..] = words.as_slice() else { bail!("see the head of benches/store.rs") };
+    let [store, deed, client, rest @ ..] = words.as_slice() else {
+        bail!("see the head of benches/store.rs")
+    };
     let (store, client) = (Store::open(Path::new(store))?, client.parse()?);
     let volume = store.volume();
     let began = Instant::now();

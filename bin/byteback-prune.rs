@@ -34,7 +34,7 @@ struct Cli {
     #[arg(short = 'r', long)]
     prune_force: bool,
     /// As --prune, after a backup of this client; the gate runs this
-    #[arg(long, value_name = "CLIENT")]
+    #[arg(long, value_name = "CLIENT", hide = true)]
     after_run: Option<ClientName>,
     /// Play so many days of the future and show what is deleted when
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3660))]
