@@ -16,6 +16,7 @@ use clap::{ArgGroup, Parser};
 #[derive(Parser)]
 #[command(
     name = "byteback-prune",
+    override_usage = "byteback-prune [OPTIONS] <--list|--prune|--prune-force|--simulate <DAYS>>",
     after_help = "Examples:
   byteback-prune --list            every snapshot, the last line goes first
   byteback-prune --prune --dry-run
