@@ -58,6 +58,7 @@ impl<'a> Deletions<'a> {
             runs.look_again(&self.pruner.server);
             self.let_others_work(runs, begun.elapsed());
         }
+        self.usual_gain = self.usual_gain.or(first_guess(&self.room, plan.steps().len()));
         let mut goal = self.pruner.goal(runs);
         let begins = !goal.is_met_by(self.room.percent_free());
         if begins {
@@ -193,6 +194,13 @@ impl<'a> Deletions<'a> {
         let is_fine = self.troubles == 0 && !self.report.waits_for_somebody();
         Ok(if is_fine { Status::Done } else { Status::Failed })
     }
+}
+
+/// Before one is deleted: twice what a snapshot gives back if all take the same, so that the first ones are
+/// rather too few than too many.
+fn first_guess(room: &Room, snapshots: usize) -> Option<f64> {
+    let snapshots = u32::try_from(snapshots).ok().filter(|snapshots| *snapshots > 0)?;
+    Some(2.0 * (100.0 - room.percent_free()) / f64::from(snapshots))
 }
 
 /// Whether it is gone from every listing and only its space is not back yet.
