@@ -4,9 +4,10 @@
 
 use std::ffi::CStr;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Error, Result, ensure};
@@ -20,6 +21,9 @@ use nix::unistd::{Pid, setpgid};
 /// What a child says of itself: one of these bytes, then an error number of the machine's own order.
 const WITHOUT: u8 = b'w';
 const FAILED: u8 = b'f';
+
+/// The status of a copy that panicked, as the standard library's own.
+const PANICKED: u8 = 101;
 
 /// A child that has not begun its program and waits for the word.
 #[derive(Debug)]
@@ -91,6 +95,23 @@ pub fn start(
     become_program(command, Ties { channel: theirs, is_apart }, tie_hands)
 }
 
+/// Starts `command` and does not wait for it; `last` runs in the child before the program takes over. When it fails
+/// the program never starts.
+///
+/// # Errors
+/// When this process has more than one thread, when `last` fails, or the program cannot start.
+pub fn spawn(
+    command: &mut Command,
+    last: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) -> Result<()> {
+    ensure!(is_single_threaded()?, "a process with threads cannot fork safely");
+    // SAFETY: the closure runs in a copy of this process that has only the thread that forked, and
+    // there was no other (checked above), so no lock or allocator can be in a broken state.
+    let command = unsafe { command.pre_exec(last) };
+    let started = command.spawn().map(drop);
+    started.with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))
+}
+
 /// The child's number in the parent, `None` in the child.
 fn fork(namespaces: CloneFlags) -> nix::Result<Option<Pid>> {
     let flags = libc::c_long::from(namespaces.bits() | libc::SIGCHLD);
@@ -102,6 +123,26 @@ fn fork(namespaces: CloneFlags) -> nix::Result<Option<Pid>> {
         Ok(pid) => Ok(Some(Pid::from_raw(pid))),
         Err(_) => Err(Errno::ERANGE),
     }
+}
+
+/// Makes a copy of this process that does `work` and ends with the status that it gives. It leads a process group of
+/// its own and blocks no signals; nothing of its parent is dropped or flushed when it ends.
+///
+/// # Errors
+/// When this process has more than one thread, or the kernel refuses.
+pub fn copy(work: impl FnOnce() -> u8) -> Result<Running> {
+    ensure!(is_single_threaded()?, "a process with threads cannot fork safely");
+    if let Some(pid) = fork(CloneFlags::empty()).context("cannot fork")? {
+        let _ = setpgid(pid, pid); // whichever of the two is first
+        return Ok(Running { pid, without: None });
+    }
+    let begun = SigSet::empty().thread_set_mask().and_then(|()| setpgid(Pid::from_raw(0), Pid::from_raw(0)));
+    let status = match begun {
+        Ok(()) => catch_unwind(AssertUnwindSafe(work)).unwrap_or(PANICKED),
+        Err(_) => 1,
+    };
+    // SAFETY: the call ends this process at once; what its parent left in memory is the parent's to drop.
+    unsafe { libc::_exit(status.into()) }
 }
 
 /// The rest of the child's life.
@@ -199,6 +240,29 @@ impl Running {
             | WaitStatus::PtraceSyscall(_) => None,
         })
     }
+}
+
+/// Closes every descriptor but the standard three and these (close_range(2), Linux 5.9). For a copy that ends by
+/// itself alone: whoever owns one of them in its memory must not use or drop it.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<u32> =
+        keep.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).filter(|fd| *fd > 2).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept.into_iter().chain([u32::MAX]) {
+        if first < fd {
+            // SAFETY: nothing in this process uses these descriptors again: see above.
+            match unsafe { libc::close_range(first, fd - 1, 0) } {
+                0 => {}
+                _ => return Err(io::Error::last_os_error()),
+            }
+        }
+        first = fd.saturating_add(1);
+    }
+    Ok(())
 }
 
 fn is_single_threaded() -> Result<bool> {

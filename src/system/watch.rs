@@ -36,6 +36,8 @@ pub enum Cause {
     Silent(Duration),
     /// This process was told to stop.
     Told(Signal),
+    /// Who looked after it had it ended.
+    Stopped,
 }
 
 /// The end of a child.
@@ -81,10 +83,26 @@ impl Watch {
     /// # Errors
     /// When the child cannot be waited for.
     pub fn until_end(&mut self, child: &Running, patience: Duration) -> Result<Ended> {
+        self.until_end_or(child, patience, Duration::MAX, |_| false)
+    }
+
+    /// The same, but every so often `stops` is asked, with the bytes that the child and its children have
+    /// written so far, whether it is to be ended.
+    ///
+    /// # Errors
+    /// As for [`Watch::until_end`].
+    pub fn until_end_or(
+        &mut self,
+        child: &Running,
+        patience: Duration,
+        every: Duration,
+        mut stops: impl FnMut(u64) -> bool,
+    ) -> Result<Ended> {
         let mut cause = Cause::Itself;
         let mut deadline = None;
         let mut activity = Activity::begin(child.id());
-        let step = (patience / 20).clamp(Duration::from_millis(250), Duration::from_secs(60));
+        let step = (patience / 20).clamp(Duration::from_millis(250), Duration::from_secs(60)).min(every);
+        let mut asked = Instant::now();
         loop {
             if has_ended(child.id())? {
                 // Whatever it left behind, while its number cannot yet be anybody else's.
@@ -106,6 +124,11 @@ impl Watch {
                 cause = Cause::ConnectionLost;
             } else if cause == Cause::Itself && activity.rests_for(patience) {
                 cause = Cause::Silent(patience);
+            } else if cause == Cause::Itself && asked.elapsed() >= every {
+                asked = Instant::now();
+                if stops(written_by(child.id(), 0)) {
+                    cause = Cause::Stopped;
+                }
             }
             if cause != Cause::Itself {
                 self.press(child.id(), cause, &mut deadline)?;
@@ -157,6 +180,15 @@ impl Watch {
         }
         Ok(told)
     }
+}
+
+/// Ends the child with its whole process group, at once.
+///
+/// # Errors
+/// When the child cannot be waited for.
+pub fn end(child: &Running) -> Result<()> {
+    end_group(child.id(), Signal::SIGKILL);
+    child.wait().map(drop).context("cannot wait for rsync")
 }
 
 /// Whether the child has ended; it is not reaped (waitid(2), WNOWAIT).
@@ -226,15 +258,28 @@ const GENERATIONS: u32 = 4;
 
 fn work_of(pid: Pid, generation: u32) -> Work {
     let mut work = own_work(pid);
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    for child in children.split_ascii_whitespace().filter_map(|word| Some(Pid::from_raw(word.parse().ok()?)))
-    {
-        if generation < GENERATIONS {
-            let more = work_of(child, generation + 1);
-            work = Work { bytes: work.bytes.wrapping_add(more.bytes), ticks: work.ticks + more.ticks };
-        }
+    for child in children(pid).filter(|_| generation < GENERATIONS) {
+        let more = work_of(child, generation + 1);
+        work = Work { bytes: work.bytes.wrapping_add(more.bytes), ticks: work.ticks + more.ticks };
     }
     work
+}
+
+fn children(pid: Pid) -> impl Iterator<Item = Pid> {
+    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let numbers: Vec<_> =
+        listed.split_ascii_whitespace().filter_map(|word| Some(Pid::from_raw(word.parse().ok()?))).collect();
+    numbers.into_iter()
+}
+
+/// Bytes that the process and its children have written (proc(5), `wchar`). The kernel adds what ended
+/// children did to the parent that waited for them.
+fn written_by(pid: Pid, generation: u32) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    let own = io.lines().find_map(|line| line.strip_prefix("wchar:")?.trim().parse().ok()).unwrap_or(0);
+    children(pid)
+        .filter(|_| generation < GENERATIONS)
+        .fold(own, |sum: u64, child| sum.saturating_add(written_by(child, generation + 1)))
 }
 
 /// Bytes that this process and the children that it has waited for have read and written.
@@ -270,6 +315,13 @@ mod tests {
         let before = own_work(own);
         let _ = fs::read("/proc/self/status").unwrap();
         assert!(own_work(own).bytes > before.bytes);
+    }
+
+    #[test]
+    fn what_a_process_writes_is_counted() {
+        let before = written_by(Pid::this(), GENERATIONS);
+        fs::write("/dev/null", vec![0; 100_000]).unwrap();
+        assert!(written_by(Pid::this(), GENERATIONS) >= before + 100_000);
     }
 
     #[test]

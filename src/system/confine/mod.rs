@@ -253,7 +253,7 @@ fn counts_by_namespace(release: &str) -> bool {
 /// Makes the process bare: private files (umask 077), no core dump, bounded memory, the first to go when
 /// memory is short, ended with its parent, and every descriptor but the standard three and `keep` closed on
 /// exec.
-fn strip_process(keep: &[OwnedFd], max_memory: u64) -> io::Result<()> {
+pub(super) fn strip_process(keep: &[OwnedFd], max_memory: u64) -> io::Result<()> {
     umask(Mode::from_bits_truncate(0o077));
     // The first process of a namespace hears no other signal before it asks to (pid_namespaces(7)).
     set_pdeathsig(Signal::SIGKILL)?;

@@ -16,6 +16,8 @@ pub(super) enum Answer {
     Allow,
     /// EPERM.
     Refuse,
+    /// ENOSYS, as from a kernel that does not have the call.
+    Absent,
     /// clone(2): EPERM when it asks for a namespace, which would give it rights there, and the kernel more
     /// to get wrong.
     UnlessNamespaces,
@@ -90,7 +92,7 @@ fn search(ranges: &[(u32, Answer)]) -> Result<BpfProgram> {
 fn decide(answer: Answer) -> BpfProgram {
     let either = |test| vec![load(FIRST_ARGUMENT), test, give(Answer::Refuse), give(Answer::Allow)];
     match answer {
-        Answer::Allow | Answer::Refuse | Answer::Kill => vec![give(answer)],
+        Answer::Allow | Answer::Refuse | Answer::Absent | Answer::Kill => vec![give(answer)],
         Answer::UnlessNamespaces => either(jump(libc::BPF_JSET, NAMESPACES.cast_unsigned(), 0, 1)),
         Answer::IfOwn => either(jump(libc::BPF_JEQ, 0, 1, 0)),
     }
@@ -109,6 +111,7 @@ fn give(answer: Answer) -> sock_filter {
     let value = match answer {
         Answer::Allow => libc::SECCOMP_RET_ALLOW,
         Answer::Kill => libc::SECCOMP_RET_KILL_PROCESS,
+        Answer::Absent => libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned(),
         Answer::Refuse | Answer::UnlessNamespaces | Answer::IfOwn => {
             libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned()
         }

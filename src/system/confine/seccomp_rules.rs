@@ -102,8 +102,6 @@ const REFUSED: &[i64] = &[
     // What others do in their trees.
     libc::SYS_inotify_init1,
     libc::SYS_fanotify_init,
-    // Its flags lie in memory, where no rule can look at them; fork(3) uses clone.
-    libc::SYS_clone3,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_mknod,
     #[cfg(target_arch = "x86_64")]
@@ -117,8 +115,13 @@ const REFUSED: &[i64] = &[
 ];
 
 /// Any other call is allowed; one that means more than one thing is looked at more closely.
-const LOOKED_AT: [(i64, Answer); 2] =
-    [(libc::SYS_clone, Answer::UnlessNamespaces), (libc::SYS_prlimit64, Answer::IfOwn)];
+const LOOKED_AT: [(i64, Answer); 3] = [
+    (libc::SYS_clone, Answer::UnlessNamespaces),
+    // Its flags lie in memory, where no rule can look at them. pthread_create(3) uses clone where it is absent,
+    // and a search reads with several threads.
+    (libc::SYS_clone3, Answer::Absent),
+    (libc::SYS_prlimit64, Answer::IfOwn),
+];
 
 /// The rule, compiled; `None` on a processor that it was not written for. A process of another
 /// architecture is killed.
@@ -138,4 +141,20 @@ pub(super) fn program() -> Result<Option<BpfProgram>> {
 /// Installs the rule for this thread and its children; sets no_new_privs too.
 pub(super) fn apply(program: &BpfProgram) -> io::Result<()> {
     seccompiler::apply_filter(program).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_confined_search_may_have_threads() {
+        let confined = thread::spawn(|| {
+            apply(&program().unwrap().unwrap()).unwrap();
+            thread::Builder::new().spawn(|| 42).map(|helper| helper.join().unwrap()).unwrap()
+        });
+        assert_eq!(confined.join().unwrap(), 42);
+    }
 }
