@@ -32,6 +32,10 @@ pub struct Push {
     /// The run's own name, where the gate gave it one.
     #[serde(default)]
     pub id: Option<String>,
+    /// When the first of the runs before it began that nobody had measured when it began: their new data
+    /// counts with its own, and the figures of before are theirs.
+    #[serde(default)]
+    pub counts_from: Option<Timestamp>,
     /// Bytes in use in the whole store when it began, metadata times its copies.
     #[serde(default)]
     pub used_before: Option<u64>,
@@ -74,6 +78,7 @@ impl Push {
             bytes_read: 0,
             bytes_written: 0,
             id: None,
+            counts_from: None,
             used_before: None,
             used_after: None,
             free_before: None,

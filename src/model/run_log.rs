@@ -1,6 +1,8 @@
 //! What the server remembers of a client's runs: how much new data each brought, and what was thought of
 //! it. Kept in `STORE/.byteback/clients/NAME/runs.json`.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +10,9 @@ use super::SnapshotName;
 
 /// As many runs are remembered: two months of nights.
 pub const LONGEST: usize = 60;
+
+/// As many days with a good run tell what is usual, and are never pushed out by further runs.
+pub const DAYS: usize = 14;
 
 /// A client's measured runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,7 +110,7 @@ impl Default for RunLog {
 }
 
 impl RunLog {
-    /// Appends the run that ended last; the oldest are forgotten. An administrator's word marks it, and is
+    /// Appends the run that ended last; the oldest are forgotten as long as they are not needed. An administrator's word marks it, and is
     /// used up when the run is complete.
     pub fn add(&mut self, mut run: MeasuredRun) {
         run.accepted |= self.accepted.is_some();
@@ -113,8 +118,28 @@ impl RunLog {
             self.accepted = None;
         }
         self.runs.push(run);
-        let excess = self.runs.len().saturating_sub(LONGEST);
-        self.runs.drain(..excess);
+        while self.runs.len() > LONGEST {
+            self.runs.remove(self.dispensable());
+        }
+    }
+
+    /// The oldest run that nothing depends on. A client may push as often as it likes, so what was abnormal
+    /// and what is usual must not be pushed out of the log by many small or failing runs.
+    fn dispensable(&self) -> usize {
+        let is_needed = |at: usize| {
+            let (run, later) = (&self.runs[at], &self.runs[at + 1..]);
+            if run.is_open() {
+                !later.iter().any(MeasuredRun::is_open)
+            } else {
+                run.is_last_of_a_late_day(later)
+            }
+        };
+        (0..self.runs.len()).find(|at| !is_needed(*at)).unwrap_or(0)
+    }
+
+    /// Forgets the runs that wait for an administrator: what they brought was thrown away.
+    pub fn forget_open(&mut self) {
+        self.runs.retain(|run| !run.is_open());
     }
 
     /// The last run.
@@ -137,6 +162,19 @@ impl MeasuredRun {
     /// Whether it brought all that the client meant to send; see [`super::run::Push::is_complete`].
     pub fn is_complete(&self) -> bool {
         matches!(self.status, Some(0 | 24))
+    }
+
+    /// Whether it waits for an administrator's word: its size was found abnormal, and nobody accepted it.
+    pub fn is_open(&self) -> bool {
+        self.is_large() && !self.accepted
+    }
+
+    /// Whether it is the last good one of its day, of one of the last [`DAYS`] days that have one.
+    fn is_last_of_a_late_day(&self, later: &[Self]) -> bool {
+        let is_good = |run: &&Self| run.is_complete() && !run.is_open();
+        let day = |run: &Self| run.ended.as_second().div_euclid(86_400);
+        let days: BTreeSet<i64> = later.iter().filter(is_good).map(day).collect();
+        is_good(&self) && !days.contains(&day(self)) && days.len() < DAYS
     }
 
     /// Whether its size was found abnormal, accepted or not.
@@ -176,6 +214,21 @@ mod tests {
         assert_eq!(log.runs.len(), LONGEST);
         assert_eq!(log.last().unwrap().started.as_second(), 99 * 86_400);
         assert!(log.runs.is_sorted_by_key(|run| run.started));
+    }
+
+    #[test]
+    fn many_small_runs_push_neither_the_abnormal_nor_the_usual_out_of_the_log() {
+        let mut log = RunLog::default();
+        (0..14).for_each(|night| log.add(run(night, RunVerdict::Normal, Some(0))));
+        log.add(run(14, RunVerdict::Abnormal { typical: 5 }, Some(0)));
+        (0..200).for_each(|_| log.add(run(15, RunVerdict::Normal, Some(12))));
+        (0..200).for_each(|_| log.add(run(15, RunVerdict::Normal, Some(0))));
+        assert_eq!(log.runs.len(), LONGEST);
+        assert_eq!(log.runs.iter().filter(|run| run.is_open()).count(), 1);
+        let days: BTreeSet<_> = log.runs.iter().map(|run| run.ended.as_second() / 86_400).collect();
+        assert_eq!(days, (1..16).collect(), "the last 14 good days, and the abnormal one");
+        log.forget_open();
+        assert!(log.runs.iter().all(|run| !run.is_open()));
     }
 
     #[test]

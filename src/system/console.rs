@@ -26,6 +26,20 @@ pub fn talks_to_a_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
+/// Asks a person for one line; `None` where no terminal is.
+///
+/// # Errors
+/// When the answer cannot be read.
+pub fn ask(question: &str) -> io::Result<Option<String>> {
+    if !io::stdin().is_terminal() || !talks_to_a_terminal() {
+        return Ok(None);
+    }
+    let _ = write!(io::stderr().lock(), "{question}");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(Some(answer))
+}
+
 /// Whether results go to a terminal.
 pub fn prints_to_a_terminal() -> bool {
     io::stdout().is_terminal()
@@ -40,7 +54,7 @@ pub fn can_ask() -> bool {
 ///
 /// # Errors
 /// When the answer cannot be read.
-pub fn ask(question: &str) -> Result<bool> {
+pub fn confirm(question: &str) -> Result<bool> {
     let mut stderr = io::stderr().lock();
     write!(stderr, "{question} ").and_then(|()| stderr.flush()).context("cannot ask")?;
     let mut answer = String::new();

@@ -11,8 +11,8 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::alarm;
 
-use super::confine::{Cage, strip_process};
-use super::fork::{self, Forked};
+use super::confine::{self, Cage};
+use super::fork::{self, Running};
 use crate::model::failure::status_of;
 
 /// What the copy may take.
@@ -30,7 +30,7 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Errand {
     /// Its process, to be waited for.
-    pub child: Forked,
+    pub child: Running,
     result: File,
     most: u64,
 }
@@ -42,14 +42,14 @@ pub struct Errand {
 /// # Errors
 /// When the copy cannot be made. When it cannot be confined, it ends without any work.
 pub fn send(
-    mut cage: Cage,
+    cage: Cage,
     keep: &[BorrowedFd<'_>],
     limits: &Limits,
     work: impl FnOnce(&mut File) -> Result<()>,
 ) -> Result<Errand> {
     let mut result = sheet(limits.result).context("cannot make a file in memory")?;
-    let child = fork::fork(|| {
-        let done = tie_hands(&mut cage, limits).map_err(Into::into).and_then(|()| {
+    let child = fork::copy(|| {
+        let done = tie_hands(cage, limits).map_err(Into::into).and_then(|()| {
             let keep: Vec<BorrowedFd<'_>> = keep.iter().copied().chain([result.as_fd()]).collect();
             fork::close_all_but(&keep)?;
             work(&mut result)
@@ -67,8 +67,9 @@ fn sheet(size: u64) -> io::Result<File> {
     Ok(file)
 }
 
-fn tie_hands(cage: &mut Cage, limits: &Limits) -> io::Result<()> {
-    strip_process(&[], limits.memory)?;
+fn tie_hands(cage: Cage, limits: &Limits) -> io::Result<()> {
+    confine::strip_process(&[], limits.memory)?;
+    fork::lower_priority();
     alarm::set(u32::try_from(limits.time.as_secs()).unwrap_or(u32::MAX));
     cage.enter()
 }

@@ -1,6 +1,7 @@
 //! The cage of one visit: what the configuration wants of it, and what is said where the kernel has less.
 
 use anyhow::{Result, bail};
+use nix::errno::Errno;
 
 use super::visit::Visit;
 use crate::model::Failure;
@@ -28,12 +29,25 @@ pub(super) fn build(visit: &Visit, plan: &Plan<'_>) -> Result<Cage> {
 /// What this kernel does not offer stands in the log once, and again after the next kernel.
 fn note_lacks(visit: &Visit, missing: &[&str], no_namespace: bool) -> Result<()> {
     let namespace = no_namespace.then_some("user and mount namespaces for an ordinary user");
-    let state = visit.server.store.state_directory()?;
     for lack in missing.iter().copied().chain(namespace) {
         let text = format!("this kernel lacks {lack}; rsync is confined without it (byteback-admin check)");
-        if noted::note_once(&state, &format!("{lack} {}", identity::kernel_release()), &text) {
-            visit.server.log.warning(&text);
-        }
+        note(visit, lack, &text)?;
+    }
+    Ok(())
+}
+
+/// A namespace that was offered and could not be had all the same.
+pub(super) fn note_without(visit: &Visit, why: Errno) -> Result<()> {
+    let text = format!(
+        "the kernel refused rsync a namespace of its own ({why}); it is confined without it (byteback-admin check)"
+    );
+    note(visit, "namespace", &text)
+}
+
+fn note(visit: &Visit, what: &str, text: &str) -> Result<()> {
+    let state = visit.server.store.state_directory()?;
+    if noted::note_once(&state, &format!("{what} {}", identity::kernel_release()), text) {
+        visit.server.log.warning(text);
     }
     Ok(())
 }

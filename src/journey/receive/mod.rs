@@ -7,6 +7,7 @@
 mod cage;
 mod command;
 mod explain;
+mod growth;
 mod list;
 mod log;
 mod search;
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 
 use super::server::{Place, Server};
 use super::snapshot;
+use crate::model::failure::status_of;
 use crate::model::{ClientName, Failure, Grant, Status};
 use crate::protocol::answer::{Answer, Outcome};
 use crate::protocol::lexer::Refusal;
@@ -94,11 +96,8 @@ pub(super) fn serve(options: &Options, line: &[u8]) -> Result<Ending> {
         Ok(request) => request,
         Err(refusal) => return unknown(&visit, refusal, line),
     };
-    match permit(&visit.grant, &request)
-        .map_err(Into::into)
-        .and_then(|()| visit.admit(&request))
-        .map_err(name_full_store)
-    {
+    let permitted = permit(&visit.grant, &request).map_err(Into::into);
+    match permitted.and_then(|()| visit.admit(&request)).map_err(name_full_store) {
         Ok(job) => {
             visit.log_accept(request.name());
             carry_out(&visit, job)
@@ -112,7 +111,8 @@ pub(super) fn serve(options: &Options, line: &[u8]) -> Result<Ending> {
 /// A full disk is met in many places, at a lock, a record, a snapshot; each time it is the same, and for the same
 /// person to mend.
 fn name_full_store(error: Error) -> Error {
-    if !files::is_full(&error) {
+    // What says that room is being made has said enough.
+    if !files::is_full(&error) || status_of(&error) == Status::Busy {
         return error;
     }
     error.context(Failure::failed(
@@ -171,7 +171,11 @@ fn carry_out(visit: &Visit, job: Job) -> Result<Ending> {
     match job {
         Job::Ping(manner) => Ok(tell(&visit.answer(Outcome::Ok, "the key works"), manner)),
         Job::Prepare(manner) => Ok(tell(&visit.answer(Outcome::Ok, "the backup may start"), manner)),
-        Job::Complete(manner) => Ok(complete(visit, manner)),
+        Job::Complete(manner) => {
+            let ending = complete(visit, manner);
+            growth::start_pruner(visit); // the client has its answer
+            Ok(ending)
+        }
         Job::List(job) => list::print(visit, &job).map(Ending::Own),
         Job::Snapshots(job) => list::print_snapshots(visit, &job).map(Ending::Own),
         Job::Push(job) => transfer::push(visit, job),
@@ -200,7 +204,7 @@ fn complete(visit: &Visit, manner: Manner) -> Ending {
 /// A client that asked with `--json` gets its refusal as an answer, all others as an error.
 fn answer_or_fail(visit: &Visit, request: &Request, failure: anyhow::Error) -> Result<Ending> {
     let Some(manner) = request.manner().filter(|manner| manner.json) else { return Err(failure) };
-    let outcome = match crate::model::failure::status_of(&failure) {
+    let outcome = match status_of(&failure) {
         Status::Busy => Outcome::Busy,
         Status::Refused => Outcome::Refused,
         Status::Done | Status::Failed | Status::Misuse => Outcome::Failed,

@@ -33,6 +33,9 @@ const LONGEST_SEARCH: Duration = Duration::from_secs(900);
 /// Threads of one search: it shares the processors with everybody's backups.
 const MOST_THREADS: usize = 4;
 
+/// Most bytes of a message from the copy that walks the trees.
+const LONGEST_MESSAGE: usize = 1000;
+
 /// Has `work` done by a confined copy of this process, which may read these trees and write to the client. What it
 /// writes to its argument is given back.
 pub(super) fn confined(
@@ -51,8 +54,8 @@ pub(super) fn confined(
     let limits =
         Limits { memory: config.max_memory.0, time: config.io_timeout.duration(), result: MOST_BYTES };
     let mut watch = Watch::begin()?;
-    let mut errand = errand::send(cage, &keep, &limits, |result| work(result))?;
-    let end = watch.until_end(&mut errand.child, limits.time)?;
+    let errand = errand::send(cage, &keep, &limits, |result| work(result))?;
+    let end = watch.until_end(&errand.child, limits.time)?;
     let brought = errand.result()?;
     match failure(&end, &limits, &brought) {
         None => Ok(brought),
@@ -64,7 +67,8 @@ pub(super) fn confined(
 fn failure(end: &Ended, limits: &Limits, brought: &[u8]) -> Option<Failure> {
     let seconds = limits.time.as_secs();
     let message = match end.cause {
-        Cause::Itself => return failure_of(end.status, limits, brought),
+        // Nobody stops a search for the room that it takes.
+        Cause::Itself | Cause::Stopped => return failure_of(end.status, limits, brought),
         Cause::ConnectionLost => "the connection was lost".to_owned(),
         Cause::Silent(_) => format!("the client took nothing for {seconds} seconds"),
         Cause::Told(signal) => format!("the server ended the search ({signal})"),
@@ -75,7 +79,7 @@ fn failure(end: &Ended, limits: &Limits, brought: &[u8]) -> Option<Failure> {
 fn failure_of(status: ExitStatus, limits: &Limits, brought: &[u8]) -> Option<Failure> {
     let less = "ask for fewer files at once, or for those of one --snapshot";
     if let Some(code) = status.code() {
-        let message = escaped(brought);
+        let message = escaped(&brought[..brought.len().min(LONGEST_MESSAGE)]);
         return (code != 0).then(|| Failure { status: Status::from_code(code), message });
     }
     if status.signal() == Some(Signal::SIGALRM as i32) {

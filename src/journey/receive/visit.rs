@@ -1,11 +1,13 @@
 //! One request on its way to a verdict: what must be true before anything is done for it.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::command::Command;
+use super::growth;
 use super::search;
 use crate::journey::server::Server;
 use crate::model::server_config::Layer;
@@ -28,6 +30,8 @@ pub(super) struct Visit {
     pub(super) peer: Option<String>,
     /// The fingerprint of the key, where sshd tells which one it was.
     pub(super) key: Option<String>,
+    /// Whether this visit found the store short of room and had the pruner started.
+    pub(super) making_room: Cell<bool>,
 }
 
 /// A request that was admitted, with everything held open that it needs.
@@ -72,6 +76,8 @@ pub(super) struct PushJob {
 pub(super) struct PullJob {
     pub(super) command: Command,
     pub(super) trees: Vec<(Tree, OpenTree)>,
+    /// Keeps them from being deleted meanwhile.
+    pub(super) _held: Vec<Lock>,
     /// One of the client's places for restores, and one of those that all clients share. rsync does not
     /// inherit them: it ends with this process.
     pub(super) _places: [Lock; 2],
@@ -79,7 +85,7 @@ pub(super) struct PullJob {
 
 impl Visit {
     pub(super) fn new(server: Server, grant: Grant, peer: Option<String>, key: Option<String>) -> Self {
-        Self { server, grant, peer, key }
+        Self { server, grant, peer, key, making_room: Cell::new(false) }
     }
 
     /// Whether the request may be carried out now. Changes nothing but taking the client's lock.
@@ -93,6 +99,7 @@ impl Visit {
         Ok(match request {
             Request::Ping(manner) => Job::Ping(*manner),
             Request::Prepare(manner) => {
+                growth::admit(self)?;
                 self.lock_writer(Duration::ZERO)?;
                 Job::Prepare(*manner)
             }
@@ -129,6 +136,9 @@ impl Visit {
     }
 
     fn admit_write(&self, command: Command) -> Result<Job> {
+        if command.changes_tree {
+            growth::admit(self)?;
+        }
         let lock =
             if self.server.config.is_off(Layer::Lock) { None } else { Some(self.lock_writer(PATIENCE)?) };
         let current = self.server.store.volume().open(&self.grant.client, &Tree::Current)?;
@@ -144,23 +154,24 @@ impl Visit {
         names.dedup();
         let open = |tree: &Tree| Ok((tree.clone(), self.open_for_reading(tree)?));
         let trees = names.into_iter().map(open).collect::<Result<_>>()?;
-        let command = self.command_for(rsync);
-        Ok(PullJob { command, trees, _places: [self.take_own_place()?, self.take_restore_place()?] })
+        self.pull_job(self.command_for(rsync), trees)
+    }
+
+    fn pull_job(&self, command: Command, trees: Vec<(Tree, OpenTree)>) -> Result<PullJob> {
+        let held = trees.iter().map(|(_, open)| open.hold_for_reading()).collect::<Result<_>>()?;
+        let places = [self.take_own_place()?, self.take_restore_place()?];
+        Ok(PullJob { command, trees, _held: held, _places: places })
     }
 
     /// A test's request that the grammar would not let through.
     #[cfg(debug_assertions)]
     pub(super) fn admit_raw(&self, line: &[u8]) -> Option<Result<Job>> {
-        let command = Command::raw(line, &self.server.config)?;
+        let command = Command::raw(line, &self.server.config, self.server.store.path(), &self.grant.client)?;
         if !command.argv.iter().any(|word| word == "--sender") {
             return Some(self.admit_write(command));
         }
         let open = |tree: Tree| Ok((tree.clone(), self.open_for_reading(&tree)?));
-        let job = open(Tree::Current).and_then(|current| {
-            let places = [self.take_own_place()?, self.take_restore_place()?];
-            Ok(Job::Pull(PullJob { command, trees: vec![current], _places: places }))
-        });
-        Some(job)
+        Some(open(Tree::Current).and_then(|current| self.pull_job(command, vec![current])).map(Job::Pull))
     }
 
     /// A snapshot must be read-only: only then is what the client gets what the server froze.
@@ -258,7 +269,8 @@ impl Visit {
     /// An answer about this client.
     pub(super) fn answer(&self, outcome: Outcome, message: &str) -> Answer {
         let client = self.grant.client.to_string();
-        Answer { schema: 1, outcome, client, snapshot: None, message: message.to_owned() }
+        let making_room = self.making_room.get();
+        Answer { schema: 1, outcome, client, snapshot: None, message: message.to_owned(), making_room }
     }
 }
 

@@ -241,7 +241,7 @@ fn consent(fetch: &Fetch, batches: &[Batch]) -> Result<()> {
     if count > SHOWN {
         console::say(format_args!("and {} more", count - SHOWN));
     }
-    if console::ask("Put these in the place of what is there now, with all below them? [yes/no]")? {
+    if console::confirm("Put these in the place of what is there now, with all below them? [yes/no]")? {
         return Ok(());
     }
     bail!(Failure::refused("nothing was restored"))

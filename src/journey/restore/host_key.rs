@@ -76,7 +76,7 @@ fn is_same(wanted: &str, found: &str) -> bool {
 
 fn ask(host: &str, key: &str, fingerprint: &str) -> Result<()> {
     console::say(format_args!("{host} has the host key {fingerprint} ({key}), which is not known here."));
-    if console::ask("Is that the backup server's? [yes/no]")? {
+    if console::confirm("Is that the backup server's? [yes/no]")? {
         console::say(format_args!("next time, --host-key {fingerprint} answers this"));
         return Ok(());
     }

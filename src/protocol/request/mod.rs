@@ -90,16 +90,17 @@ impl Request {
         }
     }
 
-    /// The rsync that it asks for; that of an old restore is known only after its search.
-    pub fn rsync(&self) -> Option<&ConfinedRsync> {
+    /// What is searched for, where that is asked.
+    pub fn query(&self) -> Option<&FindQuery> {
         match self {
-            Self::Push(rsync) | Self::Pull(rsync) => Some(rsync),
+            Self::List(list) => Some(&list.query),
+            Self::OldRestore(old) => Some(&old.query),
             Self::Ping(_)
             | Self::Prepare(_)
             | Self::Complete(_)
-            | Self::List(_)
             | Self::Snapshots
-            | Self::OldRestore(_) => None,
+            | Self::Push(_)
+            | Self::Pull(_) => None,
         }
     }
 

@@ -38,11 +38,11 @@ const NAMESPACES: i32 = libc::CLONE_NEWNS
 /// The processor that this program was compiled for, as the kernel calls it (linux/audit.h: the number of
 /// its ELF machine, 64 bits, little end first).
 #[cfg(target_arch = "x86_64")]
-pub(super) const OWN_ARCH: Option<u32> = Some(0xC000_0000 | 62);
+pub(super) const OWN_ARCH: Option<u32> = Some(0xC000_0000 | 0x3E);
 #[cfg(target_arch = "aarch64")]
-pub(super) const OWN_ARCH: Option<u32> = Some(0xC000_0000 | 183);
+pub(super) const OWN_ARCH: Option<u32> = Some(0xC000_0000 | 0xB7);
 #[cfg(target_arch = "riscv64")]
-pub(super) const OWN_ARCH: Option<u32> = Some(0xC000_0000 | 243);
+pub(super) const OWN_ARCH: Option<u32> = Some(0xC000_0000 | 0xF3);
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
 pub(super) const OWN_ARCH: Option<u32> = None;
 
@@ -83,7 +83,8 @@ fn search(ranges: &[(u32, Answer)]) -> Result<BpfProgram> {
         return Ok(decide(*answer));
     }
     let (below, above) = ranges.split_at(ranges.len() / 2);
-    let (first, below, above) = (above.first().map_or(0, |(first, _)| *first), search(below)?, search(above)?);
+    let (first, below, above) =
+        (above.first().map_or(0, |(first, _)| *first), search(below)?, search(above)?);
     let over = u8::try_from(below.len()).context("too many system calls for one program")?;
     Ok([jump(libc::BPF_JGE, first, over, 0)].into_iter().chain(below).chain(above).collect())
 }
@@ -119,8 +120,8 @@ fn give(answer: Answer) -> sock_filter {
 }
 
 fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
-    // Every code of linux/bpf_common.h has fewer than 16 bits.
-    sock_filter { code: code as u16, jt, jf, k }
+    let [low, high, ..] = code.to_le_bytes(); // no code of linux/bpf_common.h has more
+    sock_filter { code: u16::from_le_bytes([low, high]), jt, jf, k }
 }
 
 #[cfg(test)]
@@ -153,18 +154,21 @@ mod tests {
 
     #[test]
     fn each_call_gets_its_answer_and_its_neighbours_get_theirs() {
-        let calls = [(0, Answer::Refuse), (3, Answer::Refuse), (4, Answer::Refuse), (9, Answer::UnlessNamespaces)];
+        let calls =
+            [(0, Answer::Refuse), (3, Answer::Refuse), (4, Answer::Refuse), (9, Answer::UnlessNamespaces)];
         let calls = [&calls[..], &[(10, Answer::IfOwn), (300, Answer::Refuse)]].concat();
         let program = compile(MINE, &calls).unwrap();
         for number in (0..1000).chain([0x3fff_ffff]) {
             let refused = [0, 3, 4, 300].contains(&number);
             let wanted = if refused { REFUSED } else { ALLOWED };
-            let harmless = u32::from(number == 9) * 17; // SIGCHLD, as fork(3) has it
+            let harmless = u32::from(number == 9) * 0x11; // SIGCHLD, as fork(3) has it
             assert_eq!(run(&program, MINE, number, harmless).0, wanted, "{number}");
             assert_eq!(run(&program, MINE + 1, number, harmless).0, KILLED, "another processor");
         }
-        for namespace in [0x0002_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000] {
-            assert_eq!(run(&program, MINE, 9, namespace | 17).0, REFUSED, "{namespace:#x}");
+        for namespace in
+            [0x0002_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000]
+        {
+            assert_eq!(run(&program, MINE, 9, namespace | 0x11).0, REFUSED, "{namespace:#x}");
         }
         assert_eq!(run(&program, MINE, 10, 1).0, REFUSED, "another process");
     }
