@@ -57,16 +57,17 @@ bench:
 	@tests/install-tools
 	@$(CARGO) build --locked --release
 	@tests/sandbox benches/run
+	@$(MAKE) --no-print-directory planning
 
 bench-prune:
 	$(ROOT)
 	@tests/install-tools
 	@$(CARGO) build --locked --release
 	@tests/sandbox benches/prune
-	@$(MAKE) --no-print-directory planning
 
 planning: tools
 	@$(CARGO) run --locked --release --quiet --example planning
+
 bench-find:
 	$(ROOT)
 	@tests/install-tools
