@@ -4,11 +4,12 @@
 
 use std::fs::{File, Permissions};
 use std::io;
+use std::iter;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result};
 use nix::errno::Errno;
@@ -27,8 +28,10 @@ use crate::system::{clock, files, ioctl};
 pub(super) const DISCARDED: &str = ".discarded-";
 /// How often the cleaner is woken while its work is waited for.
 const TICK: Duration = Duration::from_millis(250);
-/// How often the kernel's own wait looks.
-const KERNEL_TICK: Duration = Duration::from_secs(1);
+/// And right in the beginning: what is small is gone in a moment.
+const FIRST_MILLISECONDS: [u64; 4] = [10, 20, 40, 80];
+/// So many waits of the kernel's, each of which looks once a second, look once a tick together.
+const WAITS: usize = FIRST_MILLISECONDS.len() + 4;
 /// The longest wait while the space in use does not shrink.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest wait at all.
@@ -186,20 +189,22 @@ impl Btrfs {
     fn wait_until_cleaned(&self, numbers: &[u64]) -> io::Result<()> {
         ioctl::sync(&self.root)?;
         let (tell, told) = mpsc::channel();
-        let mut rest = Rest::begin(self.used_bytes()?);
-        for tick in 0.. {
-            if TICK * tick < KERNEL_TICK {
+        let (mut rest, begun) = (Rest::begin(self.used_bytes()?), Instant::now());
+        for (number, tick) in
+            FIRST_MILLISECONDS.into_iter().map(Duration::from_millis).chain(iter::repeat(TICK)).enumerate()
+        {
+            if number < WAITS {
                 let (root, numbers, tell) = (self.root.try_clone()?, numbers.to_vec(), tell.clone());
                 thread::spawn(move || tell.send(numbers.iter().try_for_each(|id| wait_for(&root, *id))));
             }
-            match told.recv_timeout(TICK) {
+            match told.recv_timeout(tick) {
                 Ok(Err(error)) if error.raw_os_error() == Some(Errno::ENOTTY as i32) => {
                     return self.wait_until_used_space_rests();
                 }
                 Ok(waited) => return waited,
                 Err(_) => ioctl::sync(&self.root)?,
             }
-            if rest.of(self.used_bytes()?) > PATIENCE || TICK * tick > MOST_PATIENCE {
+            if rest.of(self.used_bytes()?) > PATIENCE || begun.elapsed() > MOST_PATIENCE {
                 break;
             }
         }
