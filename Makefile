@@ -58,16 +58,17 @@ bench:
 	@$(CARGO) build --locked --release --bins --example store
 	@tests/sandbox benches/run
 	@tests/sandbox benches/store
+	@$(MAKE) --no-print-directory planning
 
 bench-prune:
 	$(ROOT)
 	@tests/install-tools
 	@$(CARGO) build --locked --release
 	@tests/sandbox benches/prune
-	@$(MAKE) --no-print-directory planning
 
 planning: tools
 	@$(CARGO) run --locked --release --quiet --example planning
+
 bench-find:
 	$(ROOT)
 	@tests/install-tools

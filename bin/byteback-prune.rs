@@ -16,6 +16,7 @@ use clap::{ArgGroup, Parser};
 #[derive(Parser)]
 #[command(
     name = "byteback-prune",
+    override_usage = "byteback-prune [OPTIONS] <--list|--prune|--prune-force|--simulate <DAYS>>",
     after_help = "Examples:
   byteback-prune --list            every snapshot, the last line goes first
   byteback-prune --prune --dry-run
@@ -34,7 +35,7 @@ struct Cli {
     #[arg(short = 'r', long)]
     prune_force: bool,
     /// As --prune, after a backup of this client; the gate runs this
-    #[arg(long, value_name = "CLIENT")]
+    #[arg(long, value_name = "CLIENT", hide = true)]
     after_run: Option<ClientName>,
     /// Play so many days of the future and show what is deleted when
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3660))]

@@ -32,9 +32,9 @@ fn by_the_book(word: &[u8]) -> Result<Vec<u8>, QuotedPrintableError> {
     if word.len() > MAX_BYTES {
         return Err(QuotedPrintableError::TooLong);
     }
-    let plain = |piece: &[u8]| match piece.iter().any(u8::is_ascii_control) {
-        true => Err(QuotedPrintableError::BareControl),
-        false => Ok(piece.to_vec()),
+    let plain = |piece: &[u8]| {
+        let controls = piece.iter().any(u8::is_ascii_control);
+        if controls { Err(QuotedPrintableError::BareControl) } else { Ok(piece.to_vec()) }
     };
     let mut pieces = word.split(|byte| *byte == b'=');
     let mut bytes = plain(pieces.next().unwrap_or_default())?;
