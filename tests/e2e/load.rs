@@ -97,6 +97,7 @@ fn assert_state_is_known(world: &World) {
             "prune.lock",
             "ballast",
             "whole",
+            "data",
             "records.lock",
             "runs.json",
         ]
