@@ -159,8 +159,7 @@ fn a_client_that_sends_junk_every_night_costs_the_others_no_more_than_its_turn()
         night(&good, number as u64 + 50, 4, days);
     }
     let free = percent_free(&world);
-    // Not much more: what is used of the metadata chunks never comes below a third in so small a store.
-    let marks = [format!("{:.0}", free + 4.0), format!("{:.0}", free + 6.0)];
+    let marks = [format!("{:.0}", free + 8.0), format!("{:.0}", free + 12.0)];
     let config = configure(&world, "");
     let words = ["--prune", "--minpercent", &marks[0], "--maxpercent", &marks[1], "--config", &config];
     prune(&world, &words).must(0);

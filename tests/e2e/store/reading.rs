@@ -78,6 +78,6 @@ fn a_restore_keeps_its_snapshot_for_two_days_and_no_longer() {
     deed(&world, &["discard", "web1", DAY]).must(0);
     assert!(world.snapshots("web1").is_empty());
     wait_until("the restore was ended", || slow.try_wait().unwrap().is_some());
-    let ended = |line: &String| line.contains("ended client=web1 request=pull") && line.contains("SIGTERM");
+    let ended = |line: &String| line.contains("ended client=web1") && line.contains("SIGTERM");
     assert!(world.log_lines().iter().any(ended), "{:?}", world.log_lines());
 }
