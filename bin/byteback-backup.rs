@@ -46,6 +46,18 @@ struct Options {
     /// Only tell what would be done; with --verbose, list every change
     #[arg(short = 'n', long)]
     dry_run: bool,
+    /// Have rsync walk everything, whatever the index of the last run says
+    #[arg(long)]
+    full: bool,
+    /// The same, comparing the content of all files and not their size and time alone
+    #[arg(long)]
+    checksum: bool,
+    /// Every how many runs rsync walks everything, to prove the index right; 0 is never
+    #[arg(long, default_value_t = 7, value_name = "RUNS")]
+    full_every: u32,
+    /// Where the index of the last run is kept; it is not backed up
+    #[arg(long, default_value = "/var/lib/byteback", value_name = "DIR")]
+    state_dir: PathBuf,
     /// Print the record of the run as one line of JSON, also when it failed
     #[arg(long)]
     json: bool,
@@ -64,6 +76,10 @@ impl From<Options> for Order {
             ssh_key: options.ssh_key,
             config_dir: options.config_dir,
             dry_run: options.dry_run,
+            full: options.full,
+            checksum: options.checksum,
+            full_every: options.full_every,
+            state_dir: options.state_dir,
             json: options.json,
         }
     }

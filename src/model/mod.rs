@@ -12,6 +12,7 @@ pub mod failure;
 pub mod finding;
 pub mod grant;
 pub mod mount;
+pub mod receipt;
 pub mod run;
 pub mod server_config;
 pub mod snapshot_name;

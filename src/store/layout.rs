@@ -10,6 +10,7 @@
 //! STORE/.byteback/restores/N            one restore each, max_restores of them
 //! STORE/.byteback/clients/NAME/lock     one writer per client
 //! STORE/.byteback/clients/NAME/push.json  how the last push ended
+//! STORE/.byteback/clients/NAME/receipt.json  what its last completed push was given
 //! STORE/.byteback/clients/NAME/refusals   how many refusals this minute had
 //! STORE/NAME/current, STORE/NAME/<snapshot>
 //! ```
@@ -25,10 +26,13 @@ use jiff::Timestamp;
 use super::btrfs::Btrfs;
 use super::refusals::{self, Folded};
 use super::volume::Volume;
+use crate::model::receipt::Receipt;
 use crate::model::run::Push;
 use crate::model::{ClientName, Failure};
 use crate::system::files;
 use crate::system::lock::{self, Lock, Locking};
+
+const RECEIPT: &str = "receipt.json";
 
 /// A store, open.
 pub struct Store {
@@ -130,6 +134,23 @@ impl ClientState {
     /// When it cannot be written; the push must then not begin.
     pub fn announce_push(&self, push: &Push) -> Result<()> {
         files::replace_for_now(&self.push_path(), &serde_json::to_vec(push)?, 0o600)
+    }
+
+    /// What the last completed push was given. A record that is damaged counts as none: it costs a full run.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn receipt(&self) -> Result<Receipt> {
+        let bytes = files::read_optional(&self.directory.join(RECEIPT))?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+    }
+
+    /// Remembers a receipt, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written; the one before is then intact.
+    pub fn remember_receipt(&self, receipt: &Receipt) -> Result<()> {
+        files::replace(&self.directory.join(RECEIPT), &serde_json::to_vec(receipt)?, 0o600)
     }
 
     /// Counts a verdict about the client; says what of it is logged.

@@ -17,6 +17,7 @@ pub mod log;
 pub mod mounts;
 pub mod process;
 pub mod progress;
+pub mod random;
 pub mod signals;
 pub mod ssh;
 pub mod sshd;

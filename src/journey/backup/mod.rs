@@ -10,6 +10,7 @@
 
 mod answers;
 mod attempts;
+mod change_list;
 mod hooks;
 mod report;
 mod rsync;
@@ -29,6 +30,7 @@ use crate::protocol::answer::Answer;
 use crate::system::lock::Lock;
 use crate::system::signals::Signals;
 use crate::system::{clock, console};
+use change_list::Plan;
 use selection::Selection;
 use settings::Settings;
 
@@ -55,6 +57,14 @@ pub struct Order {
     pub config_dir: PathBuf,
     /// Only tell what would be done.
     pub dry_run: bool,
+    /// Have rsync walk everything.
+    pub full: bool,
+    /// Have rsync walk everything and compare all content.
+    pub checksum: bool,
+    /// Every how many runs rsync walks everything; 0 is never.
+    pub full_every: u32,
+    /// Where the index is kept.
+    pub state_dir: PathBuf,
     /// Print the record of the run.
     pub json: bool,
 }
@@ -87,7 +97,7 @@ fn back_up(order: &Order, record: &mut BackupRecord) -> Result<Status> {
     let settings = Settings::read(order)?;
     record.destination = Some(settings.login.destination.to_string());
     let lock = settings.lock()?;
-    let selection = Selection::make(&order.sources, record)?;
+    let selection = Selection::make(order, record)?;
     let run = Run { order, settings, selection, signals, lock };
     if order.dry_run { run.rehearse(record) } else { run.perform(record) }
 }
@@ -95,7 +105,7 @@ fn back_up(order: &Order, record: &mut BackupRecord) -> Result<Status> {
 impl Run<'_> {
     fn perform(&self, record: &mut BackupRecord) -> Result<Status> {
         hooks::run_all(self, PRE_BACKUP, record)?;
-        let taken = attempts::deliver(self, record).and_then(|answer| self.conclude(&answer, record));
+        let taken = self.bring(record);
         if let Err(error) = taken {
             hooks::tell_skipped(self, POST_BACKUP);
             return Err(error);
@@ -104,9 +114,17 @@ impl Run<'_> {
         Ok(hooks::verdict(record))
     }
 
+    fn bring(&self, record: &mut BackupRecord) -> Result<()> {
+        let mut plan = Plan::make(self)?;
+        let answer = attempts::deliver(self, &mut plan, record)?;
+        self.conclude(&plan, &answer, record)
+    }
+
     /// The files are safe; the server says what became of the snapshot.
-    fn conclude(&self, answer: &Answer, record: &mut BackupRecord) -> Result<()> {
+    fn conclude(&self, plan: &Plan, answer: &Answer, record: &mut BackupRecord) -> Result<()> {
         let (outcome, message) = answers::verdict(answer)?;
+        plan.check_canary(answer)?;
+        plan.remember(self, answer, record);
         record.snapshot.clone_from(&answer.snapshot);
         record.outcome = outcome;
         self.result(&message);

@@ -263,7 +263,7 @@ impl Visit {
     /// An answer about this client.
     pub(super) fn answer(&self, outcome: Outcome, message: &str) -> Answer {
         let client = self.grant.client.to_string();
-        Answer { schema: 1, outcome, client, snapshot: None, message: message.to_owned() }
+        Answer { schema: 1, outcome, client, snapshot: None, message: message.to_owned(), standing: None }
     }
 
     pub(super) fn log_accept(&self, request: &str) {
