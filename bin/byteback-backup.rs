@@ -13,6 +13,7 @@ use clap::Parser;
 ///
 /// Everything that is needed stands in /etc/byteback, where byteback-setup-client puts it; without any
 /// option the whole machine is saved, except what is mounted from elsewhere and the usual junk.
+#[allow(clippy::struct_excessive_bools, reason = "each is one option of the command line")]
 #[derive(Parser)]
 #[command(name = "byteback-backup")]
 struct Options {

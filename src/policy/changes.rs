@@ -61,10 +61,7 @@ pub struct Changes<'a> {
 
 /// Compares one directory. `old` is `None` for one that was not there; both lists are sorted by name and
 /// hold no directories.
-pub fn compare<'a>(
-    old: Option<(&Stamp, &[Named<'_>])>,
-    new: (&Stamp, &[Named<'a>]),
-) -> Changes<'a> {
+pub fn compare<'a>(old: Option<(&Stamp, &[Named<'_>])>, new: (&Stamp, &[Named<'a>])) -> Changes<'a> {
     let (old_self, old_files) = old.map_or((None, &[][..]), |(stamp, files)| (Some(stamp), files));
     let mut changes = Changes { listing: !is_same(old_self, new.0), files: Vec::new() };
     let mut before = old_files.iter().peekable();
@@ -106,10 +103,7 @@ pub fn is_before(change: Moment, start: Moment) -> bool {
 /// Why the times of the last walk cannot be compared with those of now.
 ///
 /// `boots` are the kernel's boot ids and the seconds since boot.
-pub fn clock_trouble(
-    old: (Moment, &str, u64),
-    new: (Moment, &str, u64),
-) -> Option<&'static str> {
+pub fn clock_trouble(old: (Moment, &str, u64), new: (Moment, &str, u64)) -> Option<&'static str> {
     let ((then, old_boot, old_uptime), (now, boot, uptime)) = (old, new);
     if now < then {
         return Some("the clock was set back since the last run");
@@ -183,7 +177,9 @@ mod tests {
     #[test]
     fn what_has_or_had_several_names_is_written_anew() {
         let linked = Stamp { linked: true, ..stamp(3) };
-        for (was, is) in [(linked, Stamp { ctime: (101, 0), ..stamp(3) }), (stamp(3), Stamp { size: 1, ..linked })] {
+        for (was, is) in
+            [(linked, Stamp { ctime: (101, 0), ..stamp(3) }), (stamp(3), Stamp { size: 1, ..linked })]
+        {
             let new = [(&b"a"[..], is)];
             let changes = compare(Some((&directory(), &[(b"a", was)])), (&directory(), &new));
             assert_eq!(changes.files, [(&b"a"[..], How::Anew)]);

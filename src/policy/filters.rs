@@ -81,8 +81,7 @@ impl Filters {
     }
 
     fn push(&mut self, text: &[u8], takes: bool) -> Result<(), NotSimple> {
-        let pattern =
-            Pattern::parse(text).map_err(|why| format!("the pattern '{}' {why}", shown(text)))?;
+        let pattern = Pattern::parse(text).map_err(|why| format!("the pattern '{}' {why}", shown(text)))?;
         self.two_minds |= pattern.begins_anywhere();
         self.rules.push((pattern, takes));
         Ok(())

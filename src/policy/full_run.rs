@@ -26,9 +26,26 @@ pub fn count(before: Option<u32>, was_full: bool, every: u32, who: &str) -> u32 
 
 /// Options that say how something is sent or shown, and nothing about what.
 const HARMLESS: [&str; 20] = [
-    "--bwlimit=", "--cc=", "--checksum-choice=", "--compress", "--compress-choice=",
-    "--compress-level=", "--fsync", "--info=", "--ipv4", "--ipv6", "--open-noatime", "--preallocate",
-    "--progress", "--skip-compress=", "--sockopts=", "--timeout=", "--verbose", "--whole-file", "--zc=", "--zl=",
+    "--bwlimit=",
+    "--cc=",
+    "--checksum-choice=",
+    "--compress",
+    "--compress-choice=",
+    "--compress-level=",
+    "--fsync",
+    "--info=",
+    "--ipv4",
+    "--ipv6",
+    "--open-noatime",
+    "--preallocate",
+    "--progress",
+    "--skip-compress=",
+    "--sockopts=",
+    "--timeout=",
+    "--verbose",
+    "--whole-file",
+    "--zc=",
+    "--zl=",
 ];
 
 /// The same as single letters.

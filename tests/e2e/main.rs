@@ -9,6 +9,7 @@
 
 mod admin;
 mod attacks;
+mod changes;
 mod client;
 mod compare;
 mod forger;

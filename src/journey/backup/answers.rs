@@ -127,7 +127,14 @@ mod tests {
 
     fn answer(outcome: Outcome, message: &str) -> Answer {
         let snapshot = Some("2026-11-20T23:47+0000".to_owned());
-        Answer { schema: 1, outcome, client: "web1".to_owned(), snapshot, message: message.to_owned(), standing: None }
+        Answer {
+            schema: 1,
+            outcome,
+            client: "web1".to_owned(),
+            snapshot,
+            message: message.to_owned(),
+            standing: None,
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(super) fn deliver(run: &Run, plan: &mut Plan, record: &mut BackupRecord) -> 
             plan.decide(run, standing.as_ref(), record);
             while let Some(pass) = plan.next_pass(run.order.checksum)? {
                 let changed = rsync::push(run, &connection, record, attempt, &pass)?;
-                plan.judge(&pass, &changed, record);
+                plan.judge(run, &pass, &changed, record);
                 plan.is_done();
             }
             copied = true;

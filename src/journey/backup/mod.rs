@@ -35,6 +35,7 @@ use selection::Selection;
 use settings::Settings;
 
 /// What was asked on the command line.
+#[allow(clippy::struct_excessive_bools, reason = "each is one option of the command line")]
 #[derive(Debug, Clone)]
 pub struct Order {
     /// The server; the file `destination` says it otherwise.

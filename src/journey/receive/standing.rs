@@ -101,7 +101,7 @@ mod tests {
         let token = "0123456789abcdef".repeat(2);
         fs::write(&file, &token).unwrap();
         assert_eq!(seen().as_deref(), Some(&token[..]));
-        for bad in ["".to_owned(), token[1..].to_owned(), token.repeat(3), "\x1b[2J".repeat(6)] {
+        for bad in [String::new(), token[1..].to_owned(), token.repeat(3), "\x1b[2J".repeat(6)] {
             fs::write(&file, bad).unwrap();
             assert_eq!(seen(), None);
         }

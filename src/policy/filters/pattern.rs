@@ -1,6 +1,7 @@
 //! One pattern as rsync understands it (`rule_matches` and `dowild` in its exclude.c and wildmatch.c).
 
 /// A pattern that is understood.
+#[allow(clippy::struct_excessive_bools, reason = "rsync has these flags")]
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     /// Without the slashes at its start and end.
@@ -42,7 +43,7 @@ impl Pattern {
             wild2,
             wild2_prefix: text.starts_with(b"**"),
             wild3_suffix: wild2 && rest.ends_with(b"***"),
-            slashes: rest.iter().filter(|byte| **byte == b'/').count() + usize::from(anchored),
+            slashes: rest.split(|byte| *byte == b'/').count() - 1 + usize::from(anchored),
         })
     }
 
@@ -79,7 +80,8 @@ impl Pattern {
     }
 
     fn matches_somewhere(&self, name: &[u8]) -> bool {
-        let after_slashes = || name.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at + 1);
+        let after_slashes =
+            || name.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at + 1);
         if self.anchored || self.wild2_prefix || self.slashes == 0 && !self.wild2 {
             matches_whole(&self.text, name)
         } else if self.wild2 {

@@ -123,7 +123,7 @@ impl Index {
         while !reader.is_empty() {
             blocks.push([place(reader.bytes()?)?, place(reader.bytes()?)?]);
         }
-        let index = Self { header, checksum, blocks, bytes };
+        let index = Self { header, checksum, bytes, blocks };
         let sorted = index.paths().zip(index.paths().skip(1)).all(|(one, next)| one < next);
         sorted.then_some(index)
     }
@@ -200,7 +200,8 @@ mod tests {
     fn sample() -> (Header, Vec<Block>) {
         let header = Header { start: (1_790_000_100, 7), entries: 4, ..Header::default() };
         let directory = Stamp { kind: DIRECTORY, ..stamp(2) };
-        let files: [Named<'_>; 2] = [(b"a", stamp(3)), (b"b\xff\n", Stamp { linked: true, ..stamp(u64::MAX) })];
+        let files: [Named<'_>; 2] =
+            [(b"a", stamp(3)), (b"b\xff\n", Stamp { linked: true, ..stamp(u64::MAX) })];
         let blocks = vec![
             Block::new(Vec::new(), &directory, &files),
             Block::new(b"etc".to_vec(), &directory, &[]),

@@ -38,8 +38,8 @@ use walk::{Seen, Walk};
 enum Mode {
     /// rsync walks everything.
     Full {
-        /// Which names shared an inode is known, so that the others may be written in place.
-        knows_links: bool,
+        /// No name on the server can share an inode with one that it does not share it with here.
+        in_place: bool,
     },
     /// The change list; and then, when that is due, rsync walks everything to prove it right.
     Changes { and_prove: bool },
@@ -123,9 +123,9 @@ impl Plan {
         }
     }
 
-    fn be_full(&mut self, why: &str, knows_links: bool, record: &mut BackupRecord) {
+    fn be_full(&mut self, why: &str, in_place: bool, record: &mut BackupRecord) {
         console::say(format_args!("full run: {}", escaped(why.as_bytes())));
-        self.mode = Some(Mode::Full { knows_links });
+        self.mode = Some(Mode::Full { in_place });
         self.done = 0;
         record.mode = Some(RunMode::Full);
         record.full_run_reason = Some(why.to_owned());
@@ -181,8 +181,9 @@ impl Plan {
     }
 
     /// What a proving run had to correct.
-    pub(super) fn judge(&self, pass: &Pass, changed: &[Vec<u8>], record: &mut BackupRecord) {
-        let missed: Vec<_> = changed.iter().filter(|name| pass.proves && self.should_have_known(name)).collect();
+    pub(super) fn judge(&self, run: &Run, pass: &Pass, changed: &[Vec<u8>], record: &mut BackupRecord) {
+        let missed: Vec<_> =
+            changed.iter().filter(|name| pass.proves && self.should_have_known(run, name)).collect();
         let Some(first) = missed.first() else { return };
         record.index_defects += missed.len() as u64;
         let text = format!(
@@ -243,8 +244,7 @@ impl Plan {
         let was_full = self.mode != Some(Mode::Changes { and_prove: false });
         let counted = before.map(|(_, runs)| runs);
         let every = run.order.full_every;
-        let runs_since_full =
-            full_run::count(counted, was_full, every, &bound::stable_offset_text(run));
+        let runs_since_full = full_run::count(counted, was_full, every, &bound::stable_offset_text(run));
         let canary = self.expected_token().to_owned();
         place.put_seal(&Seal { schema: 1, index, receipt, canary, runs_since_full })
     }

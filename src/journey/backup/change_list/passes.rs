@@ -12,6 +12,7 @@ use anyhow::Result;
 
 use super::place::Place;
 use super::{Mode, Plan};
+use crate::journey::backup::Run;
 use crate::system::files;
 
 /// What one rsync is given.
@@ -24,6 +25,7 @@ pub(in crate::journey::backup) enum Selected {
 }
 
 /// One call of rsync.
+#[allow(clippy::struct_excessive_bools, reason = "each is one option of rsync")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::journey::backup) struct Pass {
     pub(in crate::journey::backup) selected: Selected,
@@ -45,7 +47,13 @@ enum Step {
     Anew,
     Content,
     Directories,
-    Everything { in_place: bool, proves: bool },
+    /// Before a full run: what an index that does not count took for changed. rsync goes by size and time,
+    /// and would miss a file whose time was set back before a run that was interrupted.
+    Hints,
+    Everything {
+        in_place: bool,
+        proves: bool,
+    },
 }
 
 impl Pass {
@@ -84,14 +92,20 @@ impl Plan {
 
     /// A change that rsync made in a proving run: whether the index should have known it. What changed
     /// since the walk began it could not know.
-    pub(in crate::journey::backup) fn should_have_known(&self, name: &[u8]) -> bool {
+    /// A directory above a source is none of what is backed up, and when something came or went in it does
+    /// not matter.
+    pub(in crate::journey::backup) fn should_have_known(&self, run: &Run, name: &[u8]) -> bool {
         let name = name.strip_prefix(b"/").unwrap_or(name);
         let name = name.strip_suffix(b"/").unwrap_or(name);
         let path = super::walk::absolute(name);
         let is_ours = name.starts_with(b"~byteback") && !path.exists();
         let above = path.parent().unwrap_or(Path::new("/"));
         let changed = files::change_time(&path).or_else(|| files::change_time(above));
-        !is_ours && changed.is_some_and(|changed| crate::policy::changes::is_before(changed, self.header.start))
+        let sources = &run.selection.sources;
+        let is_above = !sources.iter().any(|source| path.starts_with(source));
+        !is_ours
+            && !is_above
+            && changed.is_some_and(|changed| crate::policy::changes::is_before(changed, self.header.start))
     }
 
     fn steps(&self) -> Vec<Step> {
@@ -99,7 +113,11 @@ impl Plan {
         let silent = lists.is_empty();
         match self.mode {
             None => Vec::new(),
-            Some(Mode::Full { knows_links }) => vec![Step::Everything { in_place: knows_links, proves: false }],
+            Some(Mode::Full { in_place }) => {
+                let hints = [&lists.anew, &lists.content].into_iter().any(|list| !list.is_empty());
+                let hints = (hints && self.old.is_some() && !self.seen.moved).then_some(Step::Hints);
+                hints.into_iter().chain([Step::Everything { in_place, proves: false }]).collect()
+            }
             Some(Mode::Changes { and_prove }) => {
                 let list = [
                     (!lists.anew.is_empty(), Step::Anew),
@@ -131,8 +149,12 @@ impl Plan {
         Ok(match step {
             Step::Anew => pass(place.put_list(lists.anew.iter().map(file))?, false, true),
             Step::Content => pass(place.put_list(lists.content.iter().map(file))?, true, true),
+            Step::Hints => {
+                pass(place.put_list(lists.anew.iter().chain(&lists.content).map(file))?, false, true)
+            }
             Step::Directories => {
-                let directories = lists.listings.iter().map(directory).chain(lists.attributes.iter().map(file));
+                let directories =
+                    lists.listings.iter().map(directory).chain(lists.attributes.iter().map(file));
                 let token = canary.as_os_str().as_encoded_bytes().to_vec();
                 pass(place.put_list(directories.chain([token]))?, true, false)
             }

@@ -4,9 +4,12 @@
 //! Every file system is flushed before its first directory is looked at. Only then does the kernel give a
 //! new change time to a file that a process goes on writing through a mapping it had before.
 
+mod attributes;
 mod devices;
+mod seen;
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,9 +22,11 @@ use nix::sys::stat::{FileStat, Mode, fstat, fstatat, lstat};
 
 use super::index::{Block, Index};
 use crate::model::escaped;
-use crate::policy::changes::{self, DIRECTORY, How, Moment, Named, REGULAR, Stamp};
+use crate::policy::changes::{self, DIRECTORY, Moment, Named, REGULAR, Stamp};
 use crate::policy::filters::{Filters, Verdict};
 use devices::{Device, Devices};
+pub(super) use seen::Seen;
+use seen::{give_whole_groups, joined};
 
 /// Waiting for a disk costs no processor, so there are more than there are processors.
 const MOST_THREADS: usize = 16;
@@ -34,48 +39,6 @@ pub(super) struct Walk<'a> {
     pub(super) start: Moment,
     /// Whether to stop: a signal came.
     pub(super) stop: &'a (dyn Fn() -> bool + Sync),
-}
-
-/// What has to be given to rsync; paths without a leading slash.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Lists {
-    /// Directories with all that they hold, one level deep.
-    pub(super) listings: Vec<Vec<u8>>,
-    /// Directories above a source: their own attributes alone.
-    pub(super) attributes: Vec<Vec<u8>>,
-    /// Files to be compared and written in place.
-    pub(super) content: Vec<Vec<u8>>,
-    /// Files to be compared and written anew.
-    pub(super) anew: Vec<Vec<u8>>,
-}
-
-impl Lists {
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.listings.len() + self.attributes.len() + self.content.len() + self.anew.len()
-    }
-
-    fn append(&mut self, mut other: Self) {
-        self.listings.append(&mut other.listings);
-        self.attributes.append(&mut other.attributes);
-        self.content.append(&mut other.content);
-        self.anew.append(&mut other.anew);
-    }
-}
-
-/// What a walk found.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    /// For the next index, sorted by path.
-    pub(super) blocks: Vec<Block>,
-    pub(super) lists: Lists,
-    pub(super) devices: Vec<String>,
-    pub(super) entries: u64,
-    /// Why only a full run can be right; the first that was found.
-    pub(super) doubt: Option<String>,
 }
 
 /// The directories that wait, and how many are being read.
@@ -115,6 +78,7 @@ impl Walk<'_> {
         shared.see_what_is_above(&mut seen);
         seen.blocks.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         self.list_where_directories_are_gone(&mut seen);
+        give_whole_groups(&mut seen);
         seen.devices = shared.devices.into_names();
         seen
     }
@@ -168,7 +132,9 @@ impl Shared<'_> {
         for mut part in found {
             seen.blocks.append(&mut part.blocks);
             seen.lists.append(part.lists);
+            seen.linked.append(&mut part.linked);
             seen.entries += part.entries;
+            seen.moved |= part.moved;
             seen.doubt = seen.doubt.take().or(part.doubt);
         }
         // What lies below two sources.
@@ -223,54 +189,34 @@ impl Shared<'_> {
             // It went meanwhile, which the one above it will tell.
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Vec::new(),
             Err(_) => {
-                self.leave_to_rsync(path, seen);
+                seen.leave_to_rsync(path);
                 return Vec::new();
             }
         };
         let Some((stamp, device, number)) = self.look_at(&directory) else {
-            self.leave_to_rsync(path, seen);
+            seen.leave_to_rsync(path);
             return Vec::new();
         };
-        let (mut names, mut below, mut whole) = (Vec::new(), Vec::new(), true);
-        let mut entry_path = path.clone();
-        if !path.is_empty() {
-            entry_path.push(b'/');
-        }
-        let stem = entry_path.len();
-        let mut stats = Vec::new();
-        for entry in directory.iter() {
-            let Ok(entry) = entry else {
-                whole = false;
-                break;
-            };
-            let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
-            }
-            names.push((name.to_owned(), entry.file_type()));
-        }
+        let (names, mut whole) = names_in(&mut directory);
+        let (mut below, mut stats) = (Vec::new(), Vec::new());
         for (name, file_type) in names {
-            entry_path.truncate(stem);
-            entry_path.extend_from_slice(name.to_bytes());
+            let entry = joined(&path, name.to_bytes());
             let stat = || fstatat(&directory, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
-            let known = match file_type {
-                None => stat().ok(),
-                Some(_) => None,
-            };
+            let known = if file_type.is_none() { stat().ok() } else { None };
             let is_directory = file_type == Some(Type::Directory)
                 || known.as_ref().is_some_and(|stat| kind(stat) == DIRECTORY);
-            if !self.takes(&entry_path, is_directory, seen) {
+            if !self.takes(&entry, is_directory, seen) {
                 continue;
             }
             if is_directory {
-                below.push(entry_path.clone());
+                below.push(entry);
                 continue;
             }
             match known.map_or_else(stat, Ok) {
                 // A directory has taken its place; the one above it has changed then.
-                Ok(stat) if kind(&stat) == DIRECTORY => below.push(entry_path.clone()),
+                Ok(stat) if kind(&stat) == DIRECTORY => below.push(entry),
                 Ok(stat) => {
-                    let device = self.device_of(&stat, device, number, &entry_path);
+                    let device = self.device_of(&stat, device, number, &entry);
                     stats.push((name, self.stamp(&stat, device)));
                 }
                 Err(Errno::ENOENT) => {}
@@ -286,23 +232,6 @@ impl Shared<'_> {
         below
     }
 
-    /// What cannot be read here is rsync's to read, or to complain of, in every run.
-    fn leave_to_rsync(&self, path: Vec<u8>, seen: &mut Seen) {
-        let stamp = Stamp {
-            kind: DIRECTORY,
-            device: 0,
-            inode: 0,
-            ctime: (0, 0),
-            mtime: (0, 0),
-            size: 0,
-            linked: false,
-            certain: false,
-        };
-        seen.entries += 1;
-        seen.lists.listings.push(path.clone());
-        seen.blocks.push(Block::new(path, &stamp, &[]));
-    }
-
     fn look_at(&self, directory: &Dir) -> Option<(Stamp, Device, u64)> {
         let number = fstat(directory).ok()?.st_dev;
         let device = self.devices.of(number, directory.as_fd());
@@ -316,7 +245,7 @@ impl Shared<'_> {
         match kind(stat) {
             _ if stat.st_dev == number => directory,
             DIRECTORY | REGULAR => self.devices.of_file(stat.st_dev, &absolute(path)),
-            _ => Device { is_honest: false, ..directory },
+            _ => Device { is_half_honest: false, ..directory },
         }
     }
 
@@ -324,6 +253,7 @@ impl Shared<'_> {
         let moment = |seconds: i64, nanoseconds: i64| (seconds, u32::try_from(nanoseconds).unwrap_or(0));
         let ctime = moment(stat.st_ctime, stat.st_ctime_nsec);
         let kind = kind(stat);
+        let is_believed = if kind == REGULAR { device.is_honest } else { device.is_half_honest };
         Stamp {
             kind,
             device: device.number,
@@ -332,13 +262,14 @@ impl Shared<'_> {
             mtime: moment(stat.st_mtime, stat.st_mtime_nsec),
             size: u64::try_from(stat.st_size).unwrap_or(0),
             linked: kind != DIRECTORY && stat.st_nlink > 1,
-            certain: device.is_honest && changes::is_before(ctime, self.walk.start),
+            certain: is_believed && changes::is_before(ctime, self.walk.start),
         }
     }
 
     fn compare(&self, path: &[u8], stamp: &Stamp, files: &[Named<'_>], seen: &mut Seen) {
         let old = self.walk.old.and_then(|old| old.directory(path));
         if old.as_ref().is_some_and(|(was, _)| was.certain && was.device != stamp.device) {
+            seen.moved = true;
             seen.doubt.get_or_insert_with(|| format!("/{} lies on another file system", escaped(path)));
         }
         let old = old.as_ref().map(|(stamp, files)| (stamp, &files[..]));
@@ -346,6 +277,7 @@ impl Shared<'_> {
         if changes.listing {
             seen.lists.listings.push(path.to_vec());
         }
+        seen.note_linked(path, files, &changes.files);
         seen.lists.take_files(path, &changes.files);
     }
 
@@ -374,22 +306,25 @@ impl Shared<'_> {
         }
     }
 
+    /// Of a directory above a source only its attributes matter, whatever comes and goes in it.
     fn see_above(&self, path: Vec<u8>, mut files: Vec<Vec<u8>>, seen: &mut Seen) {
         files.sort_unstable();
         files.dedup();
         let of = |path: &[u8]| {
             let stat = lstat(&absolute(path)).ok()?;
-            let none = Device { number: 0, is_honest: false };
+            let none = Device { number: 0, is_honest: false, is_half_honest: false };
             let device = self.device_of(&stat, none, u64::MAX, path);
-            Some(self.stamp(&stat, device))
+            Some((self.stamp(&stat, device), stat))
         };
-        let Some(stamp) = of(&path) else { return };
+        let Some((stamp, stat)) = of(&path) else { return };
+        let attributes = attributes::fingerprint(&stat, &absolute(&path));
+        let stamp = Stamp { inode: attributes, ctime: (0, 0), mtime: (0, 0), certain: true, ..stamp };
         if stamp.kind != DIRECTORY {
             let why = format!("a source lies behind the symbolic link /{}", escaped(&path));
             seen.doubt.get_or_insert(why);
         }
         let stem = if path.is_empty() { 0 } else { path.len() + 1 };
-        let stamped = files.iter().filter_map(|file| Some((&file[stem..], of(file)?)));
+        let stamped = files.iter().filter_map(|file| Some((&file[stem..], of(file)?.0)));
         let stamped: Vec<Named<'_>> = stamped.collect();
         let old = self.walk.old.and_then(|old| old.directory(&path));
         let same_self = changes::is_same(old.as_ref().map(|(stamp, _)| stamp), &stamp);
@@ -397,21 +332,21 @@ impl Shared<'_> {
         if !same_self && !path.is_empty() {
             seen.lists.attributes.push(path.clone());
         }
+        seen.note_linked(&path, &stamped, &changes.files);
         seen.lists.take_files(&path, &changes.files);
         seen.entries += 1 + stamped.len() as u64;
         seen.blocks.push(Block::new(path, &stamp, &stamped));
     }
 }
 
-impl Lists {
-    fn take_files(&mut self, directory: &[u8], files: &[(&[u8], How)]) {
-        for (name, how) in files {
-            let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
-            let path = [directory, slash, name].concat();
-            match how {
-                How::Content => self.content.push(path),
-                How::Anew => self.anew.push(path),
-            }
+/// All names, and whether they could be read to the end.
+fn names_in(directory: &mut Dir) -> (Vec<(CString, Option<Type>)>, bool) {
+    let mut names = Vec::new();
+    for entry in directory.iter() {
+        let Ok(entry) = entry else { return (names, false) };
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            names.push((entry.file_name().to_owned(), entry.file_type()));
         }
     }
+    (names, true)
 }

@@ -38,6 +38,7 @@ pub(super) struct Heard {
 }
 
 /// Hears rsync out.
+#[allow(clippy::struct_excessive_bools, reason = "each is one option of the command line")]
 pub(super) struct Listener {
     verbose: bool,
     dry_run: bool,

@@ -13,8 +13,8 @@ use nix::unistd::syncfs;
 
 /// File systems on a local disk that stamp every change of an inode, give an inode a lasting number, and
 /// notice writing through a mapping once they were flushed. Not among them: those without change times
-/// (vfat, exfat, ntfs), those whose times another machine or program makes (nfs, fuse), and tmpfs, which
-/// does not notice. What lies on such a one is given to rsync in every run.
+/// (vfat, exfat, ntfs), and those whose times another machine or program makes (nfs, fuse). What lies on
+/// such a one is given to rsync in every run.
 const HONEST: [i64; 9] = [
     0xef53,      // ext2, ext3, ext4
     0x5846_5342, // xfs
@@ -27,13 +27,18 @@ const HONEST: [i64; 9] = [
     0x3434,      // nilfs2
 ];
 
+/// tmpfs does not notice writing through a mapping, which only regular files suffer.
+const TMPFS: i64 = 0x0102_1994;
+
 /// One file system.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Device {
     /// Its place among all that were met.
     pub(super) number: u32,
-    /// Its change times can be believed.
+    /// The change times of its regular files can be believed.
     pub(super) is_honest: bool,
+    /// Those of everything else.
+    pub(super) is_half_honest: bool,
 }
 
 #[derive(Default)]
@@ -87,7 +92,9 @@ impl Devices {
             met.names.push(name);
         }
         let is_honest = flushed && kind.is_some_and(|FsType(kind)| HONEST.contains(&kind));
-        let device = Device { number: u32::try_from(place).unwrap_or(u32::MAX), is_honest };
+        let is_half_honest = is_honest || kind == Some(FsType(TMPFS));
+        let number = u32::try_from(place).unwrap_or(u32::MAX);
+        let device = Device { number, is_honest, is_half_honest };
         met.by_kernel_number.insert(kernel_number, device);
         device
     }
