@@ -1,9 +1,11 @@
 /* measure RUNS exit COMMAND...   median and 95th percentile, in microseconds, from before fork to COMMAND's end
  * measure RUNS start COMMAND...  the same until this very program is started below COMMAND in rsync's place
+ * measure RUNS memory COMMAND...  the most memory that COMMAND and its children had at once, each, in kB (getrusage(2))
  * In rsync's place (first word --server, or none) it only tells what time it is, on stdout. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,7 +26,7 @@ int main(int count, char **words) {
         printf("%lld\n", now());
         return 0;
     }
-    int runs = atoi(words[1]), until_start = !strcmp(words[2], "start");
+    int runs = atoi(words[1]), until_start = !strcmp(words[2], "start"), memory = !strcmp(words[2], "memory");
     long long *took = calloc(runs, sizeof *took);
     for (int run = 0; run < runs; run++) {
         int ends[2], status;
@@ -41,8 +43,9 @@ int main(int count, char **words) {
         }
         close(ends[1]);
         if (read(ends[0], answer, sizeof answer - 1) < 0) return 1;
-        waitpid(child, &status, 0);
-        took[run] = (until_start ? atoll(answer) : now()) - begin;
+        struct rusage used;
+        wait4(child, &status, 0, &used);
+        took[run] = memory ? used.ru_maxrss * 1000 : (until_start ? atoll(answer) : now()) - begin;
         close(ends[0]);
         if (status != 0 || took[run] <= 0) {
             fprintf(stderr, "%s ended with status %d\n", words[3], status);

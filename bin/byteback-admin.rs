@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use byteback::cli;
-use byteback::journey::admin::check;
+use byteback::journey::admin::{check, full_run};
 use clap::{Parser, Subcommand};
 
 /// Look after a backup server.
@@ -19,10 +19,12 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Options),
+    FullRun(full_run::Options),
 }
 
 fn main() -> ExitCode {
     cli::run(|cli: Cli| match cli.command {
-        Command::Check(options) => check::run(&options),
+        Command::Check(options) => check::run(&options).map(u8::from),
+        Command::FullRun(options) => full_run::run(&options).map(u8::from),
     })
 }

@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::run::{Ran, descendants, run, start, tool};
+use crate::run::{Ran, descendants, program, run, start, tool};
 use crate::versions::rsyncs;
 use crate::world::{SANDBOX, World};
 use chance::{Chance, Tree};
@@ -338,6 +338,54 @@ fn what_was_edited_makes_the_run_a_full_one_that_says_why() {
     expect("does not show the token", &[]);
     expect("--full asks for it", &["--full"]);
     expect("--checksum asks for it", &["--checksum"]);
+    assert_stored(&client, "");
+}
+
+#[test]
+fn the_server_asks_for_a_full_run_and_the_client_obeys_once() {
+    let world = World::new("asked-full");
+    let client = Client::enrolled(&world, "web1");
+    client.write("file", "x");
+    client.mode(&[]);
+    let mut admin = world.as_user([program("byteback-admin")]);
+    admin.args(["full-run", "--client", "web1", "--reason", "disk repaired", "--store"]).arg(&world.store);
+    run(&mut admin).must(0).must_say("web1");
+    let record = client.record(&[]);
+    assert_eq!(record["full_run_reason"], "the server asks for it: disk repaired", "{record}");
+    assert_ne!(client.mode(&["--full-every", "0"]), "full");
+    let mut admin = world.as_user([program("byteback-admin")]);
+    run(admin.args(["full-run", "--client", "nobody", "--store"]).arg(&world.store)).must(2);
+}
+
+/// What a server of before this version answers, and one that lies.
+#[test]
+fn a_run_whose_token_is_missing_is_not_complete() {
+    let world = World::new("canary");
+    let client = Client::enrolled(&world, "web1");
+    client.write("file", "x");
+    client.mode(&[]);
+    // The token is lost between push and complete: a hook cannot come between, a full disk or a thief may.
+    let record = client.record(&["--full"]);
+    assert_eq!(record["status"], 0);
+    let canary = world.current("web1").join("~byteback/canary");
+    let token = fs::read_to_string(&canary).unwrap();
+    assert_eq!(token, fs::read_to_string(client.state("canary/~byteback/canary")).unwrap());
+    // An rsync on the server that says that all is well and writes no token.
+    let liar = world.file("liar");
+    let script = "#!/bin/sh\n/usr/bin/rsync \"$@\"\nstatus=$?\nrm -f ./~byteback/canary\nexit $status\n";
+    fs::write(&liar, script).unwrap();
+    tool("chmod", ["755".as_ref(), liar.as_os_str()]);
+    let config = world.server_config(
+        "liar.toml",
+        &format!("log = 'file'\nrsync = '{}'\nconfinement = 'arguments-only'\nnamespace = false\nswitched_off = ['landlock', 'seccomp']\n", liar.display()),
+    );
+    let keys = fs::read_to_string(world.authorized_keys()).unwrap();
+    let lying = format!("byteback-receive --config {} --client", config.display());
+    fs::write(world.authorized_keys(), keys.replace("byteback-receive --client", &lying)).unwrap();
+    client.write("other", "x");
+    client.backup().must(1).must_say("not complete");
+    fs::write(world.authorized_keys(), keys).unwrap();
+    assert_eq!(client.record(&[])["mode"], "full");
     assert_stored(&client, "");
 }
 
