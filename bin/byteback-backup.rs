@@ -11,13 +11,13 @@ use clap::Parser;
 
 /// Back this machine up to its byteback server.
 ///
-/// Everything that is needed stands in /etc/byteback, where byteback-setup-client puts it; without any
-/// option the whole machine is saved, except what is mounted from elsewhere and the usual junk.
+/// All that is needed stands in /etc/byteback (byteback-setup-client puts it there). Without any option the
+/// whole machine is saved, except what is mounted from elsewhere and the usual junk.
 #[allow(clippy::struct_excessive_bools, reason = "each is one option of the command line")]
 #[derive(Parser)]
 #[command(name = "byteback-backup")]
 struct Options {
-    /// The server, as [user@]host: or ssh://[user@]host[:port]/ [default: what the file `destination` says]
+    /// The server, as [user@]host: or ssh://[user@]host[:port]/ [default: the file]
     #[arg(short, long)]
     destination: Option<String>,
     /// Absolute paths to back up; may be given several times [default: /]
@@ -29,20 +29,20 @@ struct Options {
     /// Name every file that is sent or deleted
     #[arg(short, long)]
     verbose: bool,
-    /// How often to try again after a network failure or files that could not be copied
-    #[arg(short, long, default_value_t = 3, value_name = "NUMBER")]
+    /// How often to try again after a network failure or files that could not be copied [default: 3]
+    #[arg(short, long, default_value_t = 3, hide_default_value = true, value_name = "NUMBER")]
     retry_number: u32,
-    /// How long to wait before trying again, in seconds or as 5m, 1h
-    #[arg(short = 'e', long, default_value = "300", value_name = "TIME")]
+    /// How long to wait before trying again, in seconds or as 5m, 1h [default: 300]
+    #[arg(short = 'e', long, default_value = "300", hide_default_value = true, value_name = "TIME")]
     retry_delay: Span,
-    /// How long the server may be silent [default: what the file `io_timeout` says, or 10800]
+    /// How long the server may be silent [default: the file, or 10800]
     #[arg(short, long, value_name = "TIME")]
     io_timeout: Option<Span>,
     /// The private ssh key [default: `key` in the configuration directory]
     #[arg(short = 'k', long, value_name = "FILE")]
     ssh_key: Option<PathBuf>,
-    /// Where the configuration lies
-    #[arg(long, default_value = "/etc/byteback", value_name = "DIR")]
+    /// Where the configuration lies [default: /etc/byteback]
+    #[arg(long, default_value = "/etc/byteback", hide_default_value = true, value_name = "DIR")]
     config_dir: PathBuf,
     /// Only tell what would be done; with --verbose, list every change
     #[arg(short = 'n', long)]
@@ -53,11 +53,11 @@ struct Options {
     /// The same, comparing the content of all files and not their size and time alone
     #[arg(long)]
     checksum: bool,
-    /// Every how many runs rsync walks everything, to prove the index right; 0 is never
-    #[arg(long, default_value_t = 7, value_name = "RUNS")]
+    /// Every how many runs rsync walks everything, to prove the index right; 0 is never [default: 7]
+    #[arg(long, default_value_t = 7, hide_default_value = true, value_name = "RUNS")]
     full_every: u32,
-    /// Where the index of the last run is kept; it is not backed up
-    #[arg(long, default_value = "/var/lib/byteback", value_name = "DIR")]
+    /// Where the index of the last run is kept; it is not backed up [default: /var/lib/byteback]
+    #[arg(long, default_value = "/var/lib/byteback", hide_default_value = true, value_name = "DIR")]
     state_dir: PathBuf,
     /// Print the record of the run as one line of JSON, also when it failed
     #[arg(long)]

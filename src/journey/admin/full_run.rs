@@ -7,9 +7,9 @@ use crate::model::receipt::Receipt;
 use crate::model::{ClientName, Failure, Status};
 use crate::system::console;
 
-/// Have a client's next backup walk everything, after its tree was changed or may have suffered
+/// Have a client's next backup walk everything
 ///
-/// The client is told in the answer to its next request for a backup, and says in its own output why it
+/// Do so after its tree was changed on the server, or may have suffered. The client is told in the answer to its next request for a backup, and says in its own output why it
 /// obeys. The next complete backup ends it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  byteback-admin full-run --client web1 --reason 'disk repaired'")]
