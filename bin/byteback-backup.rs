@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use byteback::cli;
-use byteback::journey::backup::{self, Order};
+use byteback::journey::backup::{self, IndexUse, Order};
 use byteback::model::span::Span;
 use clap::Parser;
 
@@ -13,7 +13,6 @@ use clap::Parser;
 ///
 /// All that is needed stands in /etc/byteback (byteback-setup-client puts it there). Without any option the
 /// whole machine is saved, except what is mounted from elsewhere and the usual junk.
-#[allow(clippy::struct_excessive_bools, reason = "each is one option of the command line")]
 #[derive(Parser)]
 #[command(name = "byteback-backup")]
 struct Options {
@@ -47,18 +46,9 @@ struct Options {
     /// Only tell what would be done; with --verbose, list every change
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Have rsync walk everything, whatever the index of the last run says
-    #[arg(long)]
-    full: bool,
-    /// The same, comparing the content of all files and not their size and time alone
-    #[arg(long)]
-    checksum: bool,
-    /// Every how many runs rsync walks everything, to prove the index right; 0 is never [default: 7]
-    #[arg(long, default_value_t = 7, hide_default_value = true, value_name = "RUNS")]
-    full_every: u32,
-    /// Where the index of the last run is kept; it is not backed up [default: /var/lib/byteback]
-    #[arg(long, default_value = "/var/lib/byteback", hide_default_value = true, value_name = "DIR")]
-    state_dir: PathBuf,
+    /// How far the index is trusted.
+    #[command(flatten)]
+    index: IndexUse,
     /// Print the record of the run as one line of JSON, also when it failed
     #[arg(long)]
     json: bool,
@@ -77,10 +67,7 @@ impl From<Options> for Order {
             ssh_key: options.ssh_key,
             config_dir: options.config_dir,
             dry_run: options.dry_run,
-            full: options.full,
-            checksum: options.checksum,
-            full_every: options.full_every,
-            state_dir: options.state_dir,
+            index: options.index,
             json: options.json,
         }
     }

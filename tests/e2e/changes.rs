@@ -1,6 +1,8 @@
 //! Runs that give rsync a list of changes: after each, a full comparison must find nothing to do.
 
 mod chance;
+mod filters;
+mod killed;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,13 +14,10 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use byteback::policy::filters::{Filters, Verdict};
-use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::run::{Ran, descendants, program, run, start, tool};
-use crate::versions::rsyncs;
+use crate::run::{program, run, start, tool};
 use crate::world::{SANDBOX, World};
 use chance::{Chance, Tree};
 
@@ -403,125 +402,4 @@ fn a_full_run_that_has_to_correct_the_index_says_so_loudly() {
     assert!(record["warnings"][0].as_str().unwrap().contains("THE INDEX WAS WRONG"), "{record}");
     assert_stored(&client, "");
     assert_eq!(client.record(&["--full"])["index_defects"], 0);
-}
-
-/// Ends one of the programs that a run is made of, on either side, in the middle of something.
-fn kill_one(chance: &mut Chance, running: &crate::run::Running, world: &World) -> String {
-    let mut all = running.descendants();
-    all.push((running.pid(), "byteback-backup".to_owned()));
-    all.extend(descendants(world.sshd_pid()).into_iter().filter(|(_, name)| !name.starts_with("sshd")));
-    let (victim, name) = chance.pick(&all).unwrap();
-    let _ = kill(victim, Signal::SIGKILL);
-    name
-}
-
-fn kill_at_random(world: &World, times: u64, seed: u64) {
-    eprintln!("BYTEBACK_SEED={seed}");
-    let client = Client::enrolled(world, "web1");
-    let mut tree = Tree::new(&client.tree, seed);
-    client.mode(&[]);
-    for turn in 0..times {
-        let mut story: Vec<String> = (0..6).map(|_| tree.change()).collect();
-        let running = start(&mut client.backup_command());
-        thread::sleep(Duration::from_millis(tree.chance.below(700)));
-        let victim = kill_one(&mut tree.chance, &running, world);
-        running.wait();
-        story.extend([format!("{victim} was killed"), tree.change()]);
-        crate::run::wait_until("the server has let go", || {
-            let ran: Ran = run(client.backup_command().args(["--json", "--verbose"]));
-            story.push(ran.story());
-            ran.code() == 0
-        });
-        assert_stored(&client, &format!("BYTEBACK_SEED={seed} turn {turn}\n{}", story.join("\n")));
-    }
-}
-
-#[test]
-fn whatever_is_killed_the_next_run_makes_it_right() {
-    kill_at_random(&World::new("changes-kill"), 5, seed());
-}
-
-#[test]
-#[ignore = "takes minutes: make soak"]
-fn whatever_is_killed_a_hundred_times_the_next_run_makes_it_right() {
-    kill_at_random(&World::new("changes-kill-100"), setting("BYTEBACK_STEPS", 100), seed());
-}
-
-/// The one thing that is decided in rsync's place.
-#[test]
-fn what_is_left_out_is_told_as_rsync_tells_it() {
-    let world = World::new("filter-truth");
-    let root = world.clients.join("f");
-    let directories =
-        ["a", "b", "ab", "a/a", "a/b/a", "a/b/ab.o", "b/a/x", "ab/a/b/a", "a/x*y", "b/a\\b", "a/c/c"];
-    for path in directories {
-        fs::create_dir_all(root.join(path).join("d")).unwrap();
-    }
-    for path in directories {
-        for name in ["a", "b.o", "ab", "x*", "c\\d", "core"] {
-            // A directory of that name is as good.
-            let _ = fs::write(root.join(path).join(name), "");
-        }
-    }
-    let under = root.strip_prefix("/").unwrap().to_str().unwrap().to_owned();
-    let seed = seed();
-    eprintln!("BYTEBACK_SEED={seed}");
-    let mut chance = Chance::new(seed);
-    let (mut compared, mut left_out) = (0, 0);
-    for (version, rsync) in rsyncs(&world) {
-        for _ in 0..setting("BYTEBACK_STEPS", 150) {
-            let patterns: Vec<String> = (0..=chance.below(3)).map(|_| pattern(&mut chance, &under)).collect();
-            let mut filters = Filters::default();
-            if patterns.iter().any(|pattern| filters.exclude(pattern.as_bytes()).is_err()) {
-                continue;
-            }
-            let mut command = Command::new(&rsync);
-            command.args(["-rR", "--list-only", "--no-human-readable"]);
-            command.args(patterns.iter().map(|pattern| format!("--exclude={pattern}"))).arg(&root);
-            let listed = run(&mut command).must(0).text();
-            let mut theirs: Vec<String> = listed
-                .lines()
-                .filter_map(|line| line.split_whitespace().nth(4))
-                .map(|name| name.replace("\\#134", "\\"))
-                .collect();
-            theirs.retain(|name| name.starts_with(&under));
-            theirs.sort();
-            let (mut ours, mut unclear) = (Vec::new(), false);
-            look(&filters, &root, &mut ours, &mut unclear);
-            ours.sort();
-            if !unclear {
-                assert_eq!(ours, theirs, "BYTEBACK_SEED={seed} rsync {version} {patterns:?}");
-                compared += 1;
-                left_out += u32::from(ours.len() < 60);
-            }
-        }
-    }
-    assert!(compared > 100 && left_out > 50, "{compared} {left_out}");
-}
-
-fn look(filters: &Filters, path: &Path, taken: &mut Vec<String>, unclear: &mut bool) {
-    let name = path.to_str().unwrap().trim_start_matches('/');
-    let is_directory = path.is_dir();
-    match filters.verdict(name.as_bytes(), is_directory) {
-        Verdict::LeftOut => return,
-        Verdict::Unclear => *unclear = true,
-        Verdict::Taken => {}
-    }
-    taken.push(name.to_owned());
-    if is_directory {
-        for entry in fs::read_dir(path).unwrap() {
-            look(filters, &entry.unwrap().path(), taken, unclear);
-        }
-    }
-}
-
-fn pattern(chance: &mut Chance, under: &str) -> String {
-    let part =
-        ["a", "b", "ab", "*", "**", "?", "a*", "*b", "*.o", "a?", "core", "x*y", "x\\*y", "c\\d", "***", "d"];
-    let many = 1 + chance.below(3);
-    let parts: Vec<&str> = (0..many).map(|_| chance.pick(&part).unwrap()).collect();
-    let start = ["", "", "/", "**/", &format!("/{under}/"), "+ ", "+ /", "- "];
-    let start = chance.pick(&start).unwrap();
-    let end = chance.pick(&["", "", "/", "/*", "/**", "/***"]).unwrap();
-    format!("{start}{}{end}", parts.join("/"))
 }

@@ -49,7 +49,7 @@ pub(super) fn deliver(run: &Run, plan: &mut Plan, record: &mut BackupRecord) -> 
             let begin = Instant::now();
             let standing = answers::prepare(run, &connection, record.attempts.len() + 1)?;
             plan.decide(run, standing.as_ref(), record);
-            while let Some(pass) = plan.next_pass(run.order.checksum)? {
+            while let Some(pass) = plan.next_pass(run.order.index.checksum)? {
                 let changed = rsync::push(run, &connection, record, attempt, &pass)?;
                 plan.judge(run, &pass, &changed, record);
                 plan.is_done();
@@ -68,7 +68,7 @@ pub(super) fn deliver(run: &Run, plan: &mut Plan, record: &mut BackupRecord) -> 
 pub(super) fn rehearse(run: &Run, record: &mut BackupRecord) -> Result<()> {
     persist(run.order, &run.signals, record, |record, attempt| {
         let begin = Instant::now();
-        let pass = Pass::full(run.order.checksum, change_list::canary_of(run));
+        let pass = Pass::full(run.order.index.checksum, change_list::canary_of(run));
         rsync::push(run, &connect(run)?, record, attempt, &pass)?;
         run.result(&report::summary(&record.transfer.unwrap_or_default(), begin.elapsed(), true));
         Ok(())
@@ -135,6 +135,7 @@ fn connect(run: &Run) -> Result<Connection, Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journey::backup::IndexUse;
     use crate::model::span::Span;
 
     fn attempts_until(retry_number: u32, outcomes: &[Option<bool>]) -> (Result<()>, usize) {
@@ -149,10 +150,7 @@ mod tests {
             ssh_key: None,
             config_dir: "/nonexistent".into(),
             dry_run: false,
-            full: false,
-            checksum: false,
-            full_every: 7,
-            state_dir: "/nonexistent".into(),
+            index: IndexUse { full: false, checksum: false, full_every: 7, state_dir: "/nonexistent".into() },
             json: false,
         };
         let mut record = BackupRecord::begin(clock::now(), false);

@@ -35,7 +35,6 @@ use selection::Selection;
 use settings::Settings;
 
 /// What was asked on the command line.
-#[allow(clippy::struct_excessive_bools, reason = "each is one option of the command line")]
 #[derive(Debug, Clone)]
 pub struct Order {
     /// The server; the file `destination` says it otherwise.
@@ -58,16 +57,27 @@ pub struct Order {
     pub config_dir: PathBuf,
     /// Only tell what would be done.
     pub dry_run: bool,
-    /// Have rsync walk everything.
-    pub full: bool,
-    /// Have rsync walk everything and compare all content.
-    pub checksum: bool,
-    /// Every how many runs rsync walks everything; 0 is never.
-    pub full_every: u32,
-    /// Where the index is kept.
-    pub state_dir: PathBuf,
+    /// How far the index is trusted.
+    pub index: IndexUse,
     /// Print the record of the run.
     pub json: bool,
+}
+
+/// How far the index of the last run is trusted, and where it is.
+#[derive(Debug, Clone, clap::Args)]
+pub struct IndexUse {
+    /// Have rsync walk everything, whatever the index of the last run says
+    #[arg(long)]
+    pub full: bool,
+    /// The same, comparing the content of all files and not their size and time alone
+    #[arg(long)]
+    pub checksum: bool,
+    /// Every how many runs rsync walks everything, to prove the index right; 0 is never [default: 7]
+    #[arg(long, default_value_t = 7, hide_default_value = true, value_name = "RUNS")]
+    pub full_every: u32,
+    /// Where the index of the last run is kept; it is not backed up [default: /var/lib/byteback]
+    #[arg(long, default_value = "/var/lib/byteback", hide_default_value = true, value_name = "DIR")]
+    pub state_dir: PathBuf,
 }
 
 /// One run: what is known before it and does not change.

@@ -40,8 +40,8 @@ impl Selection {
         let junk: Vec<_> = junk.into_iter().filter(|junk| junk.path().symlink_metadata().is_ok()).collect();
         let mut rules = sources::default_rules(&chosen, &mounts::all()?, &junk);
         // What the run itself writes would be a change in every run.
-        let own =
-            std::path::absolute(&order.state_dir).context("cannot tell where the state directory is")?;
+        let own = std::path::absolute(&order.index.state_dir)
+            .context("cannot tell where the state directory is")?;
         rules.extend(sources::rule_for_own(&own, &chosen));
         Ok(Self { sources: chosen, rules })
     }

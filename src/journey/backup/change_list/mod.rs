@@ -68,7 +68,7 @@ impl Plan {
     /// # Errors
     /// When a signal came meanwhile.
     pub(super) fn make(run: &Run) -> Result<Self> {
-        let place = Place::make(&run.order.state_dir, &run.settings.login.destination.to_string());
+        let place = Place::make(&run.order.index.state_dir, &run.settings.login.destination.to_string());
         let place = place.inspect_err(|error| console::say(format_args!("no index is kept: {error:#}"))).ok();
         let (old, mut doubt) = place.as_ref().map_or((None, None), read_old);
         let now = clock::now();
@@ -155,12 +155,12 @@ impl Plan {
         if standing.canary.as_ref() != Some(&seal.canary) {
             return Err("the server does not show the token of the run that the index is of".to_owned());
         }
-        if run.order.full {
+        if run.order.index.full {
             return Ok(Some("--full asks for it"));
-        } else if run.order.checksum {
+        } else if run.order.index.checksum {
             return Ok(Some("--checksum asks for it"));
         }
-        let is_due = full_run::is_due(seal.runs_since_full, run.order.full_every);
+        let is_due = full_run::is_due(seal.runs_since_full, run.order.index.full_every);
         Ok(is_due.then_some("it is this run's turn"))
     }
 
@@ -243,7 +243,7 @@ impl Plan {
         };
         let was_full = self.mode != Some(Mode::Changes { and_prove: false });
         let counted = before.map(|(_, runs)| runs);
-        let every = run.order.full_every;
+        let every = run.order.index.full_every;
         let runs_since_full = full_run::count(counted, was_full, every, &bound::stable_offset_text(run));
         let canary = self.expected_token().to_owned();
         place.put_seal(&Seal { schema: 1, index, receipt, canary, runs_since_full })
@@ -252,7 +252,7 @@ impl Plan {
 
 /// The token's file of the last run, which a dry run must not tell to be deleted.
 pub(super) fn canary_of(run: &Run) -> Option<PathBuf> {
-    let place = Place::of(&run.order.state_dir, &run.settings.login.destination.to_string()).ok()?;
+    let place = Place::of(&run.order.index.state_dir, &run.settings.login.destination.to_string()).ok()?;
     place.seal().map(|_| place.canary_argument())
 }
 
