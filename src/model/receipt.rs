@@ -20,6 +20,11 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// One that stands for nothing: the client's next run must be a full one, and why.
+    pub fn void(why: &str) -> Self {
+        Self { schema: 1, id: None, push: None, full_run: Some(why.to_owned()) }
+    }
+
     /// The receipt, as long as it stands for the last push: as soon as another one begins it is void.
     pub fn standing_for(&self, last: Option<&Push>) -> Option<&str> {
         let last = last.filter(|push| push.is_complete())?;

@@ -9,8 +9,8 @@ use crate::system::console;
 
 /// Have a client's next backup walk everything
 ///
-/// Do so after its tree was changed on the server, or may have suffered. The client is told in the answer to its next request for a backup, and says in its own output why it
-/// obeys. The next complete backup ends it.
+/// Do so after its tree was changed on the server, or may have suffered. The client is told in the answer to
+/// its next request for a backup, and says in its own output why it obeys. The next complete backup ends it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  byteback-admin full-run --client web1 --reason 'disk repaired'")]
 pub struct Options {
@@ -35,9 +35,7 @@ pub fn run(options: &Options) -> Result<Status> {
     if !server.store.volume().is_enrolled(client) {
         bail!(Failure::misuse(format!("there is no client {client} in {}", server.store.path().display())));
     }
-    let full_run = Some(options.reason.clone());
-    let receipt = Receipt { schema: 1, id: None, push: None, full_run };
-    server.store.client_state(client)?.remember_receipt(&receipt)?;
+    server.store.client_state(client)?.remember_receipt(&Receipt::void(&options.reason))?;
     console::print(format_args!("the next backup of {client} will be a full one"));
     Ok(Status::Done)
 }
