@@ -209,16 +209,10 @@ fn the_future_is_told_and_nothing_of_it_is_done() {
     }
     let before = world.snapshots("web1");
     let ran = prune(&world, &["--simulate", "60"]).must(0);
-    assert!(
-        ran.text().contains("web1 goes on to bring 36") && ran.text().contains("every 1d"),
-        "{}",
-        ran.story()
-    );
-    assert!(
-        ran.text().contains("deleted") && ran.text().contains("the first surplus goes"),
-        "{}",
-        ran.story()
-    );
+    // What its three backups brought, all on this one day, is what a day brings.
+    let is_daily = |line: &str| line.starts_with("web1 goes on to bring ") && line.ends_with(" MiB every 1d");
+    assert!(ran.text().lines().any(is_daily), "{}", ran.story());
+    assert!(ran.text().contains(" deleted, ") && ran.text().contains(": the first "), "{}", ran.story());
     let told = prune(&world, &["--simulate", "60", "--json"]).must(0).text();
     let told: Value = serde_json::from_str(&told).unwrap();
     assert_eq!(told["days"].as_array().unwrap().len(), 60);
