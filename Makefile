@@ -3,6 +3,9 @@
 # make fuzz    every parser of outside bytes, 20 seconds each (more: fuzz/run)
 # make soak    the same with many more cases, and the long tests
 # make bench   what byteback costs beside bare rsync (root)
+# make planning  what the plan of a pruning costs; make bench measures it too
+# make bench-prune  the pruner beside the same deletions by hand (root)
+# make bench-find  what finding files costs beside find(1) (root)
 # make lint    format, clippy, man pages
 # make install DESTDIR= PREFIX=/usr/local
 
@@ -17,7 +20,7 @@ ONLY ?=
 SANDBOXED := --config "target.'cfg(unix)'.runner='$(CURDIR)/tests/sandbox'"
 ROOT = @[ "$$(id -u)" = 0 ] || { echo "make $@ needs root (it mounts, makes users, starts an sshd): sudo make $@" >&2; exit 2; }
 
-.PHONY: build demo test fuzz soak bench lint install tools
+.PHONY: build demo test fuzz soak bench bench-find bench-prune planning lint install tools
 
 build: tools
 	$(CARGO) build --locked --release
@@ -33,7 +36,7 @@ demo:
 test:
 	$(ROOT)
 	@tests/install-tools
-	$(CARGO) test --locked --lib --test cli --test gate --test layers -- $(ONLY)
+	$(CARGO) test --locked --lib --test cli --test gate --test layers --test patterns -- $(ONLY)
 	$(CARGO) test --locked --doc -- $(ONLY)
 	tests/sandbox-check
 	@tests/rsync-versions target/rsync
@@ -52,8 +55,25 @@ soak:
 bench:
 	$(ROOT)
 	@tests/install-tools
-	@$(CARGO) build --locked --release
+	@$(CARGO) build --locked --release --bins --example store
 	@tests/sandbox benches/run
+	@tests/sandbox benches/store
+	@$(MAKE) --no-print-directory planning
+
+bench-prune:
+	$(ROOT)
+	@tests/install-tools
+	@$(CARGO) build --locked --release
+	@tests/sandbox benches/prune
+
+planning: tools
+	@$(CARGO) run --locked --release --quiet --example planning
+
+bench-find:
+	$(ROOT)
+	@tests/install-tools
+	@$(CARGO) build --locked --release
+	@tests/sandbox benches/find
 
 lint: tools
 	$(CARGO) fmt --check

@@ -7,6 +7,7 @@ use byteback::journey::receive::{self, Options};
 use byteback::journey::server::Place;
 use byteback::model::ClientName;
 use clap::Parser;
+use jiff::Timestamp;
 
 /// Serve one request of one client; sshd runs this, people do not.
 ///
@@ -23,6 +24,12 @@ struct Cli {
     /// Whose key it is
     #[arg(long, value_name = "NAME")]
     client: Option<ClientName>,
+    /// Refuse whatever changes anything: a restore grant
+    #[arg(long)]
+    read_only: bool,
+    /// Refuse everything from then on
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
     #[command(flatten)]
     place: Place,
     /// Print the verdict on SSH_ORIGINAL_COMMAND as JSON and run nothing
@@ -31,5 +38,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    cli::run(|cli: Cli| receive::run(&Options { client: cli.client, place: cli.place, explain: cli.explain }))
+    cli::run(|Cli { client, read_only, until, place, explain }: Cli| {
+        receive::run(&Options { client, read_only, until, place, explain })
+    })
 }

@@ -40,6 +40,9 @@ struct Cli {
     /// Do not turn passwords off for the user in sshd's configuration
     #[arg(long)]
     allow_passwords: bool,
+    /// Turn simple quotas on (Linux 6.7), so that the kernel counts what each client brings
+    #[arg(long)]
+    quotas: bool,
     /// Change nothing: say what is to do, and what is not sound; status 0 only if there is nothing
     #[arg(long)]
     check: bool,
@@ -47,7 +50,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     cli::run(|cli: Cli| {
-        let Cli { store, image, size, user, config, allow_passwords, check } = cli;
-        setup_server::run(&Options { store, image, size, user, config, allow_passwords, check })
+        let Cli { store, image, size, user, config, allow_passwords, quotas, check } = cli;
+        setup_server::run(&Options { store, image, size, user, config, allow_passwords, quotas, check })
     })
 }

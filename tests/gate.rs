@@ -75,13 +75,17 @@ fn understood(request: &Request) -> String {
     let query = |query: &FindQuery| {
         let tree = query.tree.as_ref().map_or("*", |tree| tree.as_str());
         let patterns: Vec<_> = query.patterns.iter().map(|p| escaped(p.as_bytes())).collect();
-        format!("{tree} all={} verbose={} {}", query.all, query.verbose, patterns.join(" "))
+        let at = query.at.map_or_else(String::new, |at| format!(" at={at}"));
+        let more = [(query.deleted, " deleted"), (query.history, " history")];
+        let more: String = more.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
+        format!("{tree}{at}{more} all={} verbose={} {}", query.all, query.verbose, patterns.join(" "))
     };
     match request {
         Request::Push(rsync) | Request::Pull(rsync) => printed(rsync),
         Request::Ping(m) | Request::Prepare(m) | Request::Complete(m) => {
             format!("{} {}", request.name(), manner(m))
         }
+        Request::Snapshots => request.name().to_owned(),
         Request::List(list) => format!("list {} json={}", query(&list.query), list.json),
         Request::OldRestore(old) => {
             let source = Source::named(Tree::Current, b"x");

@@ -3,15 +3,16 @@
 
 #[path = "request/argv.rs"]
 mod argv;
+#[path = "request/options.rs"]
+mod options;
 #[path = "request/refusal.rs"]
 mod refusal;
 
-use byteback::model::Tree;
+use byteback::protocol::find_query::Pattern;
 use byteback::protocol::lexer;
 use byteback::protocol::request::{
-    ListRequest, Request, complete_words, list_words, ping_words, prepare_words,
+    ListRequest, Request, complete_words, list_words, ping_words, prepare_words, snapshots_words,
 };
-use byteback::protocol::rsync_args::{ConfinedRsync, Source};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|command: &[u8]| {
@@ -46,14 +47,17 @@ fn check(request: &Request) {
             argv::check(rsync, request);
         }
         Request::OldRestore(old) => {
-            let source = vec![Source::named(Tree::Current, b"x")];
-            let rsync = ConfinedRsync::pull(old.options.clone(), source).expect("one short source");
-            argv::check(&rsync, &Request::Pull(rsync.clone()));
+            // A pattern is as good a name for a found file as any other bytes.
+            let names = old.query.patterns.iter().map(Pattern::as_bytes);
+            names.for_each(|name| argv::check_found(&old.options, name.get(1..).unwrap_or_default()));
         }
         Request::List(list) => check_list(list),
         Request::Ping(_) => assert_asks(&ping_words(), request),
         Request::Prepare(_) => assert_asks(&prepare_words(), request),
         Request::Complete(_) => assert_asks(&complete_words(), request),
+        Request::Snapshots => {
+            assert_eq!(Request::parse(snapshots_words().join(" ").as_bytes()), Ok(Request::Snapshots));
+        }
     }
 }
 
@@ -66,8 +70,10 @@ fn assert_asks(words: &[String], request: &Request) {
 
 /// A query survives the words of our own client, which hold nothing that a shell would act on.
 fn check_list(list: &ListRequest) {
-    let command = list_words(&list.query).join(" ");
-    if command.len() <= lexer::MAX_BYTES {
+    let words = list_words(&list.query);
+    let command = words.join(" ");
+    // Ours are a few more than a former client's: one that is at the bound has no equal of ours.
+    if command.len() <= lexer::MAX_BYTES && words.len() <= lexer::MAX_WORDS {
         let again = Request::parse(command.as_bytes());
         assert_eq!(again, Ok(Request::List(ListRequest { query: list.query.clone(), json: true })));
         assert!(command.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" /._-+,:@=".contains(&byte)));

@@ -81,6 +81,10 @@ fn is_new(keys: &KeyFile, name: &ClientName, key: &PublicKey) -> Result<bool> {
         Some(Holder::Client(owner)) => bail!(Failure::refused(format!(
             "this key belongs to the client {owner} already; {name} needs a key of its own"
         ))),
+        Some(Holder::Reader(owner)) => bail!(Failure::refused(format!(
+            "this key may read the backups of {owner} for some time; {name} needs a key of its own, or have the \
+             administrator end that with byteback-admin restore-grant {owner} --remove"
+        ))),
         Some(Holder::Other) => bail!(Failure::refused(format!(
             "this key stands in authorized_keys already, for something else than a backup; {name} needs a key of its own"
         ))),
@@ -97,6 +101,15 @@ fn is_new(keys: &KeyFile, name: &ClientName, key: &PublicKey) -> Result<bool> {
 
 /// The line of a store elsewhere, or of a gate elsewhere, carries where they are.
 fn line_for(options: &Options, key: &PublicKey, from: Option<IpAddr>) -> Result<Line> {
+    let line = new_line(&options.name, key, &options.place)?;
+    Ok(match from {
+        Some(address) => line.only_from(address),
+        None => line,
+    })
+}
+
+/// A line that calls the gate that was installed with this program.
+pub(super) fn new_line(name: &ClientName, key: &PublicKey, place: &Place) -> Result<Line> {
     let own = std::env::current_exe().context("cannot find this program's own path")?;
     let directory = own.parent().unwrap_or(Path::new("/usr/bin"));
     let program = if ON_PATH.iter().any(|on_path| directory == Path::new(on_path)) {
@@ -104,20 +117,10 @@ fn line_for(options: &Options, key: &PublicKey, from: Option<IpAddr>) -> Result<
     } else {
         directory.join("byteback-receive")
     };
-    let place = &options.place;
     let config = (place.config != Path::new("/etc/byteback/server.toml")).then(|| place.config.clone());
-    let line = Line::new(
-        options.name.clone(),
-        key.clone(),
-        &program,
-        store_to_name(place)?.as_deref(),
-        config.as_deref(),
-    )
-    .map_err(|error| Failure::misuse(error.to_string()))?;
-    Ok(match from {
-        Some(address) => line.only_from(address),
-        None => line,
-    })
+    let store = store_to_name(place)?;
+    Line::new(name.clone(), key.clone(), &program, store.as_deref(), config.as_deref())
+        .map_err(|error| Failure::misuse(error.to_string()).into())
 }
 
 /// The store, unless it is the home of the user that logs in.

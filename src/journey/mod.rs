@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod backup;
 pub mod enrol;
+mod figures;
 pub mod prune;
 pub mod receive;
 pub mod restore;

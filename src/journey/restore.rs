@@ -4,46 +4,54 @@
 //! rsync then gets names from that list alone, writes below one directory, and nothing is called
 //! restored before it stands there.
 
+mod deliver;
+mod fetch;
+pub mod find;
+mod host_key;
+mod itemise;
 mod listing;
+pub mod options;
+mod owners;
 mod patterns;
 mod place;
 mod plan;
 mod pull;
+mod report;
+mod staging;
+mod when;
 
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use self::listing::Found;
-use self::place::Place;
-use self::plan::Batch;
-use self::pull::{Puller, Trouble};
+pub use self::fetch::{Fetch, Goal};
+pub use self::find::{Form, Scope};
+pub use self::owners::{Mapping, MappingError, Owners};
+use self::pull::Puller;
+use self::report::Report;
 use crate::model::client_config::{self, ClientConfig, ClientFiles};
 use crate::model::span::Span;
-use crate::model::{Destination, Failure, Status, Tree, escaped};
+use crate::model::{Destination, Failure, Status, escaped};
 use crate::protocol::find_query::{FindQuery, Pattern};
-use crate::protocol::listing::{nothing_found, print_end, print_entry, table};
 use crate::system::signals::Signals;
 use crate::system::ssh::{Connection, Login};
-use crate::system::{console, files, identity};
+use crate::system::{files, identity};
 
 /// What was asked for.
 #[derive(Debug)]
 pub struct Restore {
     /// Show or fetch.
     pub action: Action,
-    /// The tree to look in: a snapshot's name, `current`, or `*` for all snapshots.
-    pub snapshot: String,
-    /// Each version of a file, not the newest only.
-    pub all: bool,
-    /// List every copy; when restoring, tell each name.
-    pub verbose: bool,
+    /// Where is looked, and how much of what is there counts.
+    pub scope: Scope,
     /// The server; `None` takes the saved one.
     pub destination: Option<Destination>,
     /// The key; `None` takes `CONFIG/key`.
     pub ssh_key: Option<PathBuf>,
+    /// The fingerprint of the server's host key, which is then taken from nowhere else.
+    pub host_key: Option<String>,
     /// How long the network may be silent.
     pub io_timeout: Span,
     /// Where key and destination are kept.
@@ -55,62 +63,70 @@ pub struct Restore {
 /// Show or fetch.
 #[derive(Debug)]
 pub enum Action {
-    /// Show what matches.
-    List {
-        /// As lines of JSON.
-        json: bool,
-    },
+    /// Show what matches, or which snapshots there are.
+    List(Form),
     /// Fetch it.
-    Restore {
-        /// Into this directory instead of `./SNAPSHOT`.
-        to: Option<PathBuf>,
-    },
+    Restore(Fetch),
 }
 
-/// Lists or restores.
+/// Lists or restores what a server elsewhere has of this machine.
 ///
 /// # Errors
 /// A [`Failure`] when the server cannot be asked or not everything came.
 pub fn run(asked: &Restore) -> Result<Status> {
-    let working_directory = identity::working_directory()?;
-    let query = query(asked, &working_directory)?;
-    let login = login(asked)?;
+    let here = identity::working_directory()?;
+    let query = query(asked, &here)?;
+    let mut login = login(asked)?;
     let signals = Signals::watch()?;
-    let connection = Connection::open(&login)?;
-    let found = listing::ask(&connection, &signals, &query)?;
-    match &asked.action {
-        Action::List { json } => Ok(show(&found, &query, *json)),
-        Action::Restore { .. } if found.entries.is_empty() => Ok(show(&found, &query, false)),
-        Action::Restore { to } => {
+    let _host_key = host_key::settle(&mut login, asked.host_key.as_deref())?;
+    answer(asked, &query, &here, &Connection::open(&login)?, &signals)
+}
+
+/// The same over a way that is there already; patterns must be absolute.
+///
+/// # Errors
+/// As for [`run`].
+pub(super) fn run_over(asked: &Restore, connection: &Connection) -> Result<Status> {
+    let query = query(asked, Path::new("/"))?;
+    answer(asked, &query, &identity::working_directory()?, connection, &Signals::watch()?)
+}
+
+fn answer(
+    asked: &Restore,
+    query: &FindQuery,
+    here: &Path,
+    connection: &Connection,
+    signals: &Signals,
+) -> Result<Status> {
+    let fetch = match &asked.action {
+        Action::List(form) if form.snapshots => return find::snapshots(connection, signals, *form),
+        Action::List(form) => return find::list(connection, signals, query, *form),
+        Action::Restore(fetch) => fetch,
+    };
+    let found = listing::ask(connection, signals, query)?;
+    match fetch {
+        // Whoever reads a pipe must not take the sentence for a file.
+        Fetch { goal: Goal::Stdout | Goal::Tar, .. } if found.entries.is_empty() => {
+            bail!(Failure::failed("no file matches, so nothing was written"))
+        }
+        _ if found.entries.is_empty() => Ok(find::say_nothing_found(query, fetch.json)),
+        _ => {
             if let Some(why) = found.cut {
                 let why = escaped(why.as_bytes());
                 bail!(Failure::failed(format!("the list is not whole ({why}); restore less at once")));
             }
-            let place = Place::new(to.clone(), asked.all, working_directory);
-            let (io_timeout, verbose) = (asked.io_timeout, asked.verbose);
-            let puller = Puller { connection: &connection, signals: &signals, io_timeout, verbose };
-            fetch(&puller, &place, &plan::batches(&found.entries))
+            let (io_timeout, verbose) = (asked.io_timeout, asked.scope.verbose);
+            let report = Report::new(fetch.json);
+            let puller = Puller { connection, signals, io_timeout, verbose, report: &report };
+            fetch::run(&puller, fetch, &found.entries, asked.scope.all, here)
         }
     }
 }
 
-/// A restore takes each file once, however much it says.
 fn query(asked: &Restore, working_directory: &Path) -> Result<FindQuery> {
-    let tree = match asked.snapshot.as_str() {
-        "*" => None,
-        name => Some(name.parse::<Tree>().map_err(|why| {
-            let shown = escaped(name.as_bytes());
-            Failure::misuse(format!("--snapshot {shown} can name no snapshot: {why}"))
-        })?),
-    };
     let directory = working_directory.as_os_str().as_bytes();
     let patterns = asked.patterns.iter().map(|typed| pattern(typed.as_bytes(), directory));
-    Ok(FindQuery {
-        tree,
-        all: asked.all,
-        verbose: asked.verbose && matches!(asked.action, Action::List { .. }),
-        patterns: patterns.collect::<Result<_>>()?,
-    })
+    asked.scope.query(patterns.collect::<Result<_>>()?, matches!(asked.action, Action::List(_)))
 }
 
 fn pattern(typed: &[u8], directory: &[u8]) -> Result<Pattern> {
@@ -144,80 +160,4 @@ fn saved_destination(config_dir: &Path) -> Result<Destination> {
             format!("there is no {}; give --destination or run byteback-setup-client", path.display());
         Failure::misuse(message).into()
     })
-}
-
-fn show(found: &Found, query: &FindQuery, json: bool) -> Status {
-    let cut = found.cut.as_deref();
-    if json {
-        found.entries.iter().for_each(|entry| console::print(print_entry(entry)));
-        console::print(print_end(found.entries.len() as u64, cut));
-    } else if found.entries.is_empty() {
-        let patterns: Vec<_> = query.patterns.iter().map(Pattern::as_bytes).collect();
-        console::print(nothing_found(&patterns).trim_end());
-    } else {
-        console::print(table(&found.entries).trim_end_matches('\n'));
-    }
-    if let Some(why) = cut {
-        console::say(format_args!("the list is not whole: {}", escaped(why.as_bytes())));
-    }
-    if found.entries.is_empty() || cut.is_some() { Status::Failed } else { Status::Done }
-}
-
-fn fetch(puller: &Puller, place: &Place, batches: &[Batch]) -> Result<Status> {
-    if !identity::is_root() {
-        console::say("without root, owners cannot be set and devices cannot be made");
-    }
-    let mut outcome = Outcome::default();
-    for batch in batches {
-        let directory = place.directory(&batch.tree)?;
-        let came = puller.pull(batch, &directory)?;
-        outcome.count(batch, &directory, &came);
-        if let Some(Trouble { partial: false, .. }) = came.trouble {
-            break;
-        }
-    }
-    outcome.tell()
-}
-
-/// What came of it all.
-#[derive(Default)]
-struct Outcome {
-    files: u64,
-    copied: u64,
-    bytes: u64,
-    troubles: Vec<String>,
-}
-
-impl Outcome {
-    fn count(&mut self, batch: &Batch, directory: &Path, pulled: &pull::Pulled) {
-        let missing = place::missing(directory, &batch.chosen);
-        for path in batch.chosen.iter().filter(|path| !missing.contains(&path.as_slice())) {
-            let restored = place::below(directory, path).into_os_string().into_vec();
-            console::print(escaped(&restored));
-        }
-        self.files += pulled.transfer.files;
-        self.copied += pulled.transfer.files_sent;
-        self.bytes += pulled.transfer.changed_bytes;
-        self.troubles.extend(pulled.trouble.as_ref().map(|trouble| trouble.why.clone()));
-        if pulled.trouble.is_none() {
-            let told =
-                missing.iter().map(|path| format!("/{} of {} did not come", escaped(path), batch.tree));
-            self.troubles.extend(told);
-        }
-    }
-
-    fn tell(self) -> Result<Status> {
-        let Self { files, copied, bytes, troubles } = self;
-        console::say(format_args!(
-            "restored {files} files and directories; {copied} files were copied, {bytes} bytes"
-        ));
-        match troubles.as_slice() {
-            [] => Ok(Status::Done),
-            [only] => bail!(Failure::failed(format!("not everything was restored: {only}"))),
-            [first, rest @ ..] => bail!(Failure::failed(format!(
-                "not everything was restored: {first}, and {} more like it",
-                rest.len()
-            ))),
-        }
-    }
 }

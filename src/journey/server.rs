@@ -33,6 +33,8 @@ pub struct Server {
     pub store: Store,
     /// How to behave.
     pub config: ServerConfig,
+    /// Where that stands, for a program that is started from here.
+    pub config_path: PathBuf,
     /// Where verdicts go.
     pub log: Log,
 }
@@ -49,7 +51,7 @@ impl Server {
         act_as_owner_of(&path)?;
         let store = Store::open(&path)?;
         let log = Log::open(program, config.log, store.state_directory()?.join("log"));
-        Ok(Self { store, config, log })
+        Ok(Self { store, config, config_path: place.config.clone(), log })
     }
 }
 

@@ -4,7 +4,7 @@
 //! Every step can be taken again: what an earlier run left is used, a key is never overwritten, and
 //! nothing is called done before the gate itself answered with this client's name.
 
-mod host_key;
+pub(super) mod host_key;
 mod key_pair;
 
 use std::fs::DirBuilder;

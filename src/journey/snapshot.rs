@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 
+use super::figures;
 use super::server::{Place, Server};
 use crate::model::{ClientName, Failure, SnapshotName, Status};
 use crate::policy::due::{self, Due};
@@ -74,9 +75,11 @@ pub fn take(server: &Server, client: &ClientName, now: Timestamp) -> Result<Take
     };
     let volume = server.store.volume();
     let snapshots = volume.snapshots(client)?;
-    let verdict = due::due(now, &snapshots, server.config.snapshot_interval, state.last_push()?.as_ref());
+    let push = state.last_push()?;
+    let verdict = due::due(now, &snapshots, server.config.snapshot_interval, push.as_ref());
     let Due::Take(name) = verdict else { return Ok(Taken::NotTaken(verdict)) };
     volume.freeze(client, &name)?;
+    figures::note_snapshot(server, client, &state, push, &name);
     server.log.info(format_args!("snapshot client={client} name={name}"));
     Ok(Taken::Snapshot(name))
 }

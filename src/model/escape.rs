@@ -10,7 +10,7 @@ pub fn escaped(bytes: &[u8]) -> String {
         for c in chunk.valid().chars() {
             match c {
                 '\\' => text.push_str("\\\\"),
-                c if c.is_control() || is_invisible(c) => {
+                c if is_dangerous(c) => {
                     let mut buffer = [0; 4];
                     push_hex(&mut text, c.encode_utf8(&mut buffer).as_bytes());
                 }
@@ -20,6 +20,11 @@ pub fn escaped(bytes: &[u8]) -> String {
         push_hex(&mut text, chunk.invalid());
     }
     text
+}
+
+/// Whether a character can move a terminal's cursor, end a line, or hide or reorder the text around it.
+pub fn is_dangerous(c: char) -> bool {
+    c.is_control() || is_invisible(c)
 }
 
 /// Characters that reorder or hide the text around them, or are not seen themselves: Unicode's

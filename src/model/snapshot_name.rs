@@ -7,6 +7,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The client's one writable subvolume, which can never be a snapshot's name.
 pub const CURRENT: &str = "current";
@@ -115,6 +116,18 @@ impl fmt::Display for SnapshotName {
     }
 }
 
+impl Serialize for SnapshotName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for SnapshotName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +167,16 @@ mod tests {
     fn what_is_no_snapshot_is_refused() {
         for text in ["", "current", ".byteback", "-x", "a/b", "..", "a..b", "a b", "é", "a\n"] {
             assert!(text.parse::<SnapshotName>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_state_file_cannot_smuggle_in_what_is_no_name() {
+        let read = serde_json::from_str::<SnapshotName>;
+        assert_eq!(read(r#""2026-11-20T23:47+0000""#).unwrap(), name("2026-11-20T23:47+0000"));
+        assert_eq!(serde_json::to_string(&name("saved")).unwrap(), r#""saved""#);
+        for text in [r#""../x""#, r#""current""#, "1", r#""""#] {
+            assert!(read(text).is_err(), "{text}");
         }
     }
 

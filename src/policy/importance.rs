@@ -25,6 +25,10 @@ use jiff::tz::TimeZone;
 use crate::model::{ClientName, SnapshotName};
 
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod simulation;
 
 const DAY: i64 = 86_400;
@@ -183,16 +187,17 @@ impl<'a> Dated<'a> {
     }
 }
 
-/// All snapshots that tell a time, the most important first. The same set gives the same order, however
-/// it is sorted; the time that it takes grows as n log n.
-pub fn rank(snapshots: &[(ClientName, SnapshotName)], now: Timestamp, order: Order) -> Vec<Ranked<'_>> {
-    let mut dated: Vec<Dated<'_>> = snapshots
-        .iter()
-        .filter_map(|(client, snapshot)| {
-            Some(Dated { client, snapshot, second: snapshot.time()?.as_second() })
-        })
-        .collect();
-    dated.sort_unstable_by(|a, b| (a.client, b.snapshot).cmp(&(b.client, a.snapshot)));
+/// All snapshots that tell a time, the most important first. Each client is given once, with its
+/// snapshots. The same set gives the same order, however it is sorted; the time that it takes grows as
+/// n log n.
+pub fn rank<'a, S: IntoIterator<Item = &'a SnapshotName>>(
+    clients: impl IntoIterator<Item = (&'a ClientName, S)>,
+    now: Timestamp,
+    order: Order,
+) -> Vec<Ranked<'a>> {
+    let mut clients: Vec<_> = clients.into_iter().collect();
+    clients.sort_unstable_by_key(|(client, _)| *client);
+    let dated: Vec<_> = clients.into_iter().flat_map(|(client, own)| newest_first_of(client, own)).collect();
     let (mut future, past): (Vec<_>, Vec<_>) = dated.into_iter().partition(|d| d.second > now.as_second());
     newest_first(&mut future);
     let mut ranked: Vec<_> = future.into_iter().map(|dated| dated.ranked(Reason::Future)).collect();
@@ -201,6 +206,18 @@ pub fn rank(snapshots: &[(ClientName, SnapshotName)], now: Timestamp, order: Ord
         Order::Age => rank_rest(past, Reason::Age, &mut ranked),
     }
     ranked
+}
+
+/// One client's, by time, then by text.
+fn newest_first_of<'a>(
+    client: &'a ClientName,
+    snapshots: impl IntoIterator<Item = &'a SnapshotName>,
+) -> Vec<Dated<'a>> {
+    let dated =
+        |snapshot: &'a SnapshotName| Some(Dated { client, snapshot, second: snapshot.time()?.as_second() });
+    let mut own: Vec<_> = snapshots.into_iter().filter_map(dated).collect();
+    own.sort_unstable_by(|a, b| b.snapshot.cmp(a.snapshot));
+    own
 }
 
 /// Of several clients; by client, then by text, where the time is the same.

@@ -1,284 +1,234 @@
 //! What would be deleted, in which order, and why; and what would not, and why. A dry run prints the same
-//! plan that a real run carries out: it deletes one after the other until there is room.
+//! plan that a real run carries out: first what goes by rule, then one after the other until there is room.
+//!
+//! A plan borrows what it was made from, so that one for a hundred thousand snapshots costs little.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use jiff::Timestamp;
-use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
 
-use super::importance::{Order, Reason, rank};
+pub use super::importance::{Order, Reason};
+use super::importance::{Ranked, rank};
+use super::tiers;
+use crate::model::hold::{Hold, Holds};
+use crate::model::keep::Rule;
+use crate::model::server_config::ServerConfig;
 use crate::model::span::Span;
 use crate::model::{ClientName, SnapshotName};
 
+mod words;
+
+/// All that is known of a store's history; each client once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// In any order.
+    pub clients: Vec<History>,
+}
+
+/// One client's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// Whose it is.
+    pub client: ClientName,
+    /// All its snapshots, in any order.
+    pub snapshots: Vec<SnapshotName>,
+    /// Its holds; `None` when they cannot be read, and then nothing of it is deleted.
+    pub holds: Option<Holds>,
+    /// When its last abnormal and not accepted run ended, or now while one is at work: what was taken up
+    /// to then is not deleted, as it holds the client's last good ones. What came after it is not
+    /// protected, or an abnormal run would be a way to keep everything for ever.
+    pub frozen: Option<Timestamp>,
+    /// Those that do not count as good ones; see [`super::growth::doubtful`].
+    pub doubtful: Vec<SnapshotName>,
+}
+
+impl History {
+    /// Of a client without holds, whose runs are all in order.
+    pub fn new(client: ClientName, snapshots: Vec<SnapshotName>) -> Self {
+        Self { client, snapshots, holds: Some(Holds::default()), frozen: None, doubtful: Vec::new() }
+    }
+}
+
+/// By what a plan is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'c> {
+    /// The order in which snapshots go when room is short.
+    pub order: Order,
+    /// `min_age`, and for each client `min_keep` and `keep`.
+    pub config: &'c ServerConfig,
+}
+
 /// Every snapshot of a store with its verdict, in pruning order: the first one goes first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct PrunePlan {
-    steps: Vec<Step>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrunePlan<'a> {
+    /// Those that go by rule come first.
+    steps: Vec<Step<'a>>,
+    by_rule: usize,
 }
 
 /// One snapshot and its verdict.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step<'a> {
     /// Whose it is.
-    pub client: ClientName,
+    pub client: &'a ClientName,
     /// Which one.
-    pub snapshot: SnapshotName,
+    pub snapshot: &'a SnapshotName,
     /// What becomes of it.
-    pub verdict: Verdict,
+    pub verdict: Verdict<'a>,
 }
 
 /// What becomes of a snapshot; printed as its reason in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Verdict<'a> {
+    /// It is beyond all that its client's `keep` keeps, and goes also when there is room.
+    DeleteByRule,
     /// It may be deleted when its turn comes; how much it is worth.
     Delete(Reason),
     /// It stays, however little room there is.
-    Keep(Protection),
+    Keep(Protection<'a>),
 }
 
 /// What keeps a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protection {
+pub enum Protection<'a> {
     /// Its name is no time: a person gave it.
-    Held,
+    Named,
+    /// A hold.
+    Held(&'a Hold),
+    /// Its client's holds cannot be read, so nobody knows whether there is one.
+    HoldsUnreadable,
     /// Its time lies in the future, so nobody knows how old it is.
     Future,
     /// It is the newest of its client.
     LastOfClient,
     /// It is younger than this.
     Younger(Span),
+    /// It is one of so many last good ones of its client.
+    MinKeep(u32),
+    /// Its client's latest backup is abnormally large, and this is from before.
+    Abnormal,
 }
 
-impl PrunePlan {
-    /// The plan for all snapshots of a store: the order, and over it what is never deleted. That is a
-    /// snapshot younger than `min_age` by its name, one dated in the future, one whose name is no time,
-    /// and the newest of each client that is not dated in the future.
-    pub fn new(
-        snapshots: &[(ClientName, SnapshotName)],
-        now: Timestamp,
-        min_age: Span,
-        order: Order,
-    ) -> Self {
-        let ranked = rank(snapshots, now, order);
-        let newest = newest_of_each(snapshots, now);
-        let steps = ranked.iter().rev().map(|ranked| {
-            let is_newest = newest.get(ranked.client) == Some(&ranked.snapshot);
-            let verdict = verdict(ranked.snapshot, ranked.reason, is_newest, now, min_age);
-            Step { client: ranked.client.clone(), snapshot: ranked.snapshot.clone(), verdict }
-        });
-        Self { steps: steps.chain(held(snapshots)).collect() }
+impl<'a> PrunePlan<'a> {
+    /// The plan for all snapshots of a store. What goes by rule comes first, the oldest first; then all else
+    /// in the order in which it is worth keeping when that is gone; and over it what is never deleted.
+    pub fn new(inventory: &'a Inventory, rules: &Rules<'_>, now: Timestamp) -> Self {
+        let floors: Vec<Floor<'a>> =
+            inventory.clients.iter().map(|history| Floor::of(history, rules, now)).collect();
+        let mut steps: Vec<Step<'a>> = floors.iter().flat_map(Floor::beyond_rule).collect();
+        steps.sort_unstable_by_key(|step| (step.snapshot, step.client));
+        let by_rule = steps.len();
+        let ranked = rank(floors.iter().map(|f| (&f.history.client, f.left())), now, rules.order);
+        let by_client: HashMap<&ClientName, &Floor<'a>> =
+            floors.iter().map(|floor| (&floor.history.client, floor)).collect();
+        let verdict = |Ranked { client, snapshot, reason }| {
+            let protection = by_client.get(client)?.protection(snapshot, now);
+            let verdict = protection.map_or(Verdict::Delete(reason), Verdict::Keep);
+            Some(Step { client, snapshot, verdict })
+        };
+        steps.extend(ranked.into_iter().rev().filter_map(verdict));
+        steps.append(&mut named(inventory));
+        Self { steps, by_rule }
     }
 
     /// Every snapshot, the first to go first.
-    pub fn steps(&self) -> &[Step] {
+    pub fn steps(&self) -> &[Step<'a>] {
         &self.steps
     }
 
-    /// What may be deleted, the first to go first.
-    pub fn deletions(&self) -> impl Iterator<Item = &Step> {
+    /// What goes by rule, also when there is room; the first to go first.
+    pub fn by_rule(&self) -> &[Step<'a>] {
+        &self.steps[..self.by_rule]
+    }
+
+    /// What may be deleted when room is short, the first to go first.
+    pub fn by_need(&self) -> impl Iterator<Item = &Step<'a>> {
         self.steps.iter().filter(|step| matches!(step.verdict, Verdict::Delete(_)))
     }
-}
 
-fn newest_of_each(
-    snapshots: &[(ClientName, SnapshotName)],
-    now: Timestamp,
-) -> HashMap<&ClientName, &SnapshotName> {
-    let mut newest = HashMap::new();
-    for (client, snapshot) in snapshots {
-        if snapshot.time().is_some_and(|time| time <= now) {
-            let best = newest.entry(client).or_insert(snapshot);
-            *best = snapshot.max(*best);
-        }
+    /// All that may be deleted: by rule, then by need.
+    pub fn deletions(&self) -> impl Iterator<Item = &Step<'a>> {
+        self.by_rule().iter().chain(self.by_need())
     }
-    newest
 }
 
-fn verdict(
-    snapshot: &SnapshotName,
-    reason: Reason,
-    is_newest: bool,
-    now: Timestamp,
+/// What is never deleted of one client.
+struct Floor<'a> {
+    history: &'a History,
     min_age: Span,
-) -> Verdict {
-    let Some(time) = snapshot.time() else { return Verdict::Keep(Protection::Held) };
-    let age = now.as_second().saturating_sub(time.as_second());
-    match u64::try_from(age) {
-        Err(_) => Verdict::Keep(Protection::Future),
-        Ok(_) if is_newest => Verdict::Keep(Protection::LastOfClient),
-        Ok(age) if age < min_age.as_secs() => Verdict::Keep(Protection::Younger(min_age)),
-        Ok(_) => Verdict::Delete(reason),
+    min_keep: u32,
+    /// The newest that is not dated in the future.
+    newest: Option<&'a SnapshotName>,
+    /// The oldest of the last `min_keep` good ones.
+    oldest_safe: Option<&'a SnapshotName>,
+    /// What goes by rule, the newest first.
+    beyond: Vec<&'a SnapshotName>,
+}
+
+impl<'a> Floor<'a> {
+    fn of(history: &'a History, rules: &Rules<'_>, now: Timestamp) -> Self {
+        let past = |s: &&SnapshotName| s.time().is_some_and(|time| time <= now);
+        let mut past: Vec<&SnapshotName> = history.snapshots.iter().filter(past).collect();
+        past.sort_unstable_by(|a, b| b.cmp(a));
+        let min_keep = rules.config.min_keep_of(&history.client);
+        let good = past.iter().filter(|snapshot| !history.doubtful.contains(snapshot));
+        let oldest_safe = good.take(usize::try_from(min_keep).unwrap_or(usize::MAX)).last().copied();
+        let (min_age, newest) = (rules.config.min_age, past.first().copied());
+        let mut floor = Self { history, min_age, min_keep, newest, oldest_safe, beyond: Vec::new() };
+        if let Some(Rule::Valid(keep)) = rules.config.keep_of(&history.client) {
+            let seconds: Vec<i64> = past.iter().filter_map(|s| s.time()).map(Timestamp::as_second).collect();
+            let kept = tiers::kept(keep, &seconds, now);
+            let beyond =
+                past.into_iter().zip(kept).filter_map(|(snapshot, kept)| (!kept).then_some(snapshot));
+            floor.beyond = beyond.filter(|snapshot| floor.protection(snapshot, now).is_none()).collect();
+        }
+        floor
+    }
+
+    fn beyond_rule(&self) -> impl Iterator<Item = Step<'a>> {
+        let client = &self.history.client;
+        self.beyond.iter().map(|snapshot| Step { client, snapshot, verdict: Verdict::DeleteByRule })
+    }
+
+    /// What there is without that.
+    fn left(&self) -> impl Iterator<Item = &'a SnapshotName> {
+        let stays = |s: &&SnapshotName| self.beyond.binary_search_by(|beyond| s.cmp(beyond)).is_err();
+        self.history.snapshots.iter().filter(stays)
+    }
+
+    fn protection(&self, snapshot: &'a SnapshotName, now: Timestamp) -> Option<Protection<'a>> {
+        let Some(time) = snapshot.time() else { return Some(Protection::Named) };
+        let Some(holds) = &self.history.holds else { return Some(Protection::HoldsUnreadable) };
+        if let Some(hold) = holds.holding(snapshot, now) {
+            return Some(Protection::Held(hold));
+        }
+        let Ok(age) = u64::try_from(now.as_second().saturating_sub(time.as_second())) else {
+            return Some(Protection::Future);
+        };
+        let is_good = || !self.history.doubtful.contains(snapshot);
+        if self.newest == Some(snapshot) {
+            Some(Protection::LastOfClient)
+        } else if age < self.min_age.as_secs() {
+            Some(Protection::Younger(self.min_age))
+        } else if self.oldest_safe.is_some_and(|oldest| snapshot >= oldest) && is_good() {
+            Some(Protection::MinKeep(self.min_keep))
+        } else {
+            self.history.frozen.filter(|frozen| time <= *frozen).map(|_| Protection::Abnormal)
+        }
     }
 }
 
 /// The snapshots that a person named, by client and name.
-fn held(snapshots: &[(ClientName, SnapshotName)]) -> Vec<Step> {
-    let mut named: Vec<_> = snapshots.iter().filter(|(_, snapshot)| snapshot.time().is_none()).collect();
-    named.sort();
-    let keep = Verdict::Keep(Protection::Held);
-    let step = |(client, snapshot): &(ClientName, SnapshotName)| Step {
-        client: client.clone(),
-        snapshot: snapshot.clone(),
-        verdict: keep,
-    };
-    named.into_iter().map(step).collect()
-}
-
-impl fmt::Display for Protection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Held => f.write_str("held: not a time"),
-            Self::Future => f.write_str("dated in the future"),
-            Self::LastOfClient => f.write_str("last of its client"),
-            Self::Younger(span) if span.as_secs() >= 2 * 86_400 && span.as_secs().is_multiple_of(86_400) => {
-                write!(f, "younger than {} days", span.as_secs() / 86_400)
-            }
-            Self::Younger(span) => write!(f, "younger than {span}"),
-        }
+fn named(inventory: &Inventory) -> Vec<Step<'_>> {
+    let mut steps = Vec::new();
+    for history in &inventory.clients {
+        let named = history.snapshots.iter().filter(|snapshot| snapshot.time().is_none());
+        let verdict = Verdict::Keep(Protection::Named);
+        steps.extend(named.map(|snapshot| Step { client: &history.client, snapshot, verdict }));
     }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Delete(reason) => reason.fmt(f),
-            Self::Keep(protection) => protection.fmt(f),
-        }
-    }
-}
-
-/// `{"client":"web1","snapshot":"2026-10-04T01:00+0000","verdict":"delete","reason":"surplus"}`
-impl Serialize for Step {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let verdict = match self.verdict {
-            Verdict::Delete(_) => "delete",
-            Verdict::Keep(_) => "keep",
-        };
-        let mut step = serializer.serialize_struct("Step", 4)?;
-        step.serialize_field("client", self.client.as_str())?;
-        step.serialize_field("snapshot", self.snapshot.as_str())?;
-        step.serialize_field("verdict", verdict)?;
-        step.serialize_field("reason", &self.verdict.to_string())?;
-        step.end()
-    }
+    steps.sort_unstable_by_key(|step| (step.client, step.snapshot));
+    steps
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn now() -> Timestamp {
-        "2026-11-21T23:47:31Z".parse().unwrap()
-    }
-
-    fn of(client: &str, snapshots: &[&str]) -> Vec<(ClientName, SnapshotName)> {
-        snapshots.iter().map(|name| (client.parse().unwrap(), name.parse().unwrap())).collect()
-    }
-
-    fn plan(snapshots: &[(ClientName, SnapshotName)]) -> PrunePlan {
-        PrunePlan::new(snapshots, now(), Span::days(7), Order::Importance)
-    }
-
-    fn words(plan: &PrunePlan) -> Vec<String> {
-        plan.steps()
-            .iter()
-            .map(|step| format!("{} {}: {}", step.client, step.snapshot, step.verdict))
-            .collect()
-    }
-
-    #[test]
-    fn every_snapshot_stands_in_the_plan_with_its_reason() {
-        let mut snapshots = of(
-            "web1",
-            &[
-                "2026-11-21T01:00+0000",
-                "2026-11-20T01:00+0000",
-                "2026-11-09T01:00+0000",
-                "2026-11-08T01:00+0000",
-                "2026-11-07T01:00+0000",
-                "2030-01-01T00:00+0000",
-                "saved-do-not-delete",
-            ],
-        );
-        snapshots.extend(of("db", &["2026-01-01T01:00+0000", "2026-11-19T01:00+0000"]));
-        let plan = PrunePlan::new(&snapshots, now(), Span::days(7), Order::Age);
-        assert_eq!(
-            words(&plan),
-            [
-                "db 2026-01-01T01:00+0000: by age",
-                "web1 2026-11-07T01:00+0000: by age",
-                "web1 2026-11-08T01:00+0000: by age",
-                "web1 2026-11-09T01:00+0000: by age",
-                "db 2026-11-19T01:00+0000: last of its client",
-                "web1 2026-11-20T01:00+0000: younger than 7 days",
-                "web1 2026-11-21T01:00+0000: last of its client",
-                "web1 2030-01-01T00:00+0000: dated in the future",
-                "web1 saved-do-not-delete: held: not a time",
-            ]
-        );
-        assert_eq!(plan.deletions().count(), 4);
-    }
-
-    #[test]
-    fn surplus_goes_before_the_oldest_target() {
-        let days: Vec<String> = (1..=30).rev().map(|day| format!("2026-10-{day:02}T01:00+0000")).collect();
-        let mut snapshots = of("web1", &days.iter().map(String::as_str).collect::<Vec<_>>());
-        snapshots.extend(of("web1", &["2026-09-27T12:00+0000"]));
-        let plan = plan(&snapshots);
-        let words = words(&plan);
-        assert_eq!(words[0], "web1 2026-10-01T01:00+0000: surplus");
-        assert_eq!(words.last().unwrap(), "web1 2026-10-30T01:00+0000: last of its client");
-        assert_eq!(words[words.len() - 12], "web1 2026-09-27T12:00+0000: target: fourth Sunday 2026-09-27");
-    }
-
-    #[test]
-    fn the_newest_that_can_be_trusted_is_kept_beside_one_from_the_future() {
-        let plan = plan(&of("web1", &["2026-01-01T01:00+0000", "2030-01-01T00:00+0000", "saved"]));
-        assert_eq!(plan.deletions().count(), 0);
-        assert!(words(&plan)[0].ends_with("last of its client"));
-    }
-
-    #[test]
-    fn the_plan_is_json_for_a_program() {
-        let plan = plan(&of("web1", &["2026-01-01T01:00+0000", "saved"]));
-        assert_eq!(
-            serde_json::to_string(&plan).unwrap(),
-            r#"[{"client":"web1","snapshot":"2026-01-01T01:00+0000","verdict":"keep","reason":"last of its client"},"#
-                .to_owned()
-                + r#"{"client":"web1","snapshot":"saved","verdict":"keep","reason":"held: not a time"}]"#
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn no_plan_deletes_what_must_stay(
-            list in prop::collection::vec((0u8..4, -500i64..30), 0..80),
-            min_age in 0u64..20,
-            by_age: bool,
-        ) {
-            let day = 86_400;
-            let snapshots: Vec<(ClientName, SnapshotName)> = list
-                .iter()
-                .map(|(client, offset)| {
-                    let time = Timestamp::from_second(now().as_second() + offset * day).unwrap();
-                    (format!("c{client}").parse().unwrap(), SnapshotName::at(time))
-                })
-                .collect();
-            let order = if by_age { Order::Age } else { Order::Importance };
-            let plan = PrunePlan::new(&snapshots, now(), Span::days(min_age), order);
-            prop_assert_eq!(plan.steps().len(), snapshots.len());
-            for step in plan.deletions() {
-                let age = now().as_second() - step.snapshot.time().unwrap().as_second();
-                prop_assert!(u64::try_from(age).unwrap() >= min_age * 86_400);
-                let has_newer = snapshots.iter().any(|(client, snapshot)| {
-                    *client == step.client && *snapshot > step.snapshot && snapshot.time() <= Some(now())
-                });
-                prop_assert!(has_newer, "{:?}", step);
-            }
-        }
-    }
-}
+mod tests;

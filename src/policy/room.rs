@@ -40,11 +40,17 @@ impl Room {
     /// from 0 to 100. A kind of which there could be nothing at all limits nothing, since deleting
     /// would not bring any of it back.
     pub fn percent_free(&self) -> f64 {
-        let data =
-            percent(self.data_avail(), self.data_total.saturating_add(self.new_chunks(self.data_copies)));
-        let meta =
-            percent(self.meta_avail(), self.meta_total.saturating_add(self.new_chunks(self.meta_copies)));
-        data.min(meta)
+        percent(self.data_avail(), self.data_most()).min(percent(self.meta_avail(), self.meta_most()))
+    }
+
+    /// Bytes of data that the store could hold, if no further metadata took the unallocated room.
+    pub fn data_most(&self) -> u64 {
+        self.data_total.saturating_add(self.new_chunks(self.data_copies))
+    }
+
+    /// Bytes of metadata that the store could hold, if no further data took the unallocated room.
+    pub fn meta_most(&self) -> u64 {
+        self.meta_total.saturating_add(self.new_chunks(self.meta_copies))
     }
 
     /// Bytes that lie in metadata chunks far beyond what metadata uses (half as much again is normal).

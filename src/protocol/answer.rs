@@ -16,6 +16,10 @@ pub struct Answer {
     pub snapshot: Option<String>,
     /// One sentence for a person.
     pub message: String,
+    /// The server is short of room and makes some just now, so asking again soon makes sense. An older
+    /// server does not say it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub making_room: bool,
     /// Prepare and complete: what the server has of this client. An older server does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<Standing>,
@@ -94,11 +98,14 @@ mod tests {
             snapshot: Some("2026-11-20T23:47+0000".to_owned()),
             message: "too soon".to_owned(),
             standing: Some(Standing { receipt: Some("0".repeat(32)), ..Standing::default() }),
+            making_room: true,
         };
         let printed = format!("Welcome!\n{}\n", answer.to_json());
         assert!(printed.contains("\"not-due\""));
         assert_eq!(Answer::parse(printed.as_bytes()).unwrap(), answer);
         assert!(Answer::parse(b"").is_err());
+        let older = br#"{"schema":1,"outcome":"ok","client":"web1","snapshot":null,"message":"x"}"#;
+        assert!(!Answer::parse(older).unwrap().making_room);
     }
 
     #[test]

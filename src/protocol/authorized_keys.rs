@@ -7,6 +7,8 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
+
 use super::public_key::PublicKey;
 use crate::model::ClientName;
 
@@ -27,6 +29,8 @@ const FORMER_VARIABLE: &str = "BYTEBACK_HOST";
 pub enum Holder {
     /// It lets this client through the gate.
     Client(ClientName),
+    /// It lets somebody read this client's backups for some time.
+    Reader(ClientName),
     /// It stands in a line that is not a client's: an administrator's key, a certificate authority, or a
     /// line that sshd itself would not take.
     Other,
@@ -43,7 +47,21 @@ pub struct KeyFile {
 #[derive(Debug, Clone)]
 struct KeyLine {
     client: Option<ClientName>,
+    grant: Option<RestoreGrant>,
     key: PublicKey,
+}
+
+/// A line that lets somebody read one client's backups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreGrant {
+    /// Whose.
+    pub client: ClientName,
+    /// Until when; `None` where somebody wrote the line without it.
+    pub until: Option<Timestamp>,
+    /// The `from=` of the line.
+    pub from: Option<String>,
+    /// Who may.
+    pub key: PublicKey,
 }
 
 impl KeyFile {
@@ -56,12 +74,29 @@ impl KeyFile {
     /// Whose key this is, by the first line that holds it: sshd takes that one too.
     pub fn holder(&self, key: &PublicKey) -> Option<Holder> {
         let line = self.lines.iter().find(|line| line.key == *key)?;
-        Some(line.client.clone().map_or(Holder::Other, Holder::Client))
+        Some(match (&line.grant, &line.client) {
+            (Some(grant), _) => Holder::Reader(grant.client.clone()),
+            (None, Some(client)) => Holder::Client(client.clone()),
+            (None, None) => Holder::Other,
+        })
     }
 
-    /// The keys that let this client through the gate.
+    /// The keys that let this client through the gate, to do all that a client may.
     pub fn keys_of(&self, client: &ClientName) -> Vec<&PublicKey> {
         self.lines.iter().filter(|line| line.client.as_ref() == Some(client)).map(|line| &line.key).collect()
+    }
+
+    /// Who may read whose backups.
+    pub fn grants(&self) -> impl Iterator<Item = &RestoreGrant> {
+        self.lines.iter().filter_map(|line| line.grant.as_ref())
+    }
+
+    /// The file's bytes without the lines of these grants. Every other byte stays as it is.
+    pub fn without_grants(&self, ends: impl Fn(&RestoreGrant) -> bool) -> Vec<u8> {
+        let goes =
+            |line: &[u8]| KeyLine::parse(line).and_then(|line| line.grant).is_some_and(|grant| ends(&grant));
+        let lines = self.content.split_inclusive(|byte| *byte == b'\n');
+        lines.filter(|line| !goes(line.strip_suffix(b"\n").unwrap_or(line))).flatten().copied().collect()
     }
 
     /// The file's bytes with one line more behind them.
@@ -84,11 +119,14 @@ impl KeyLine {
             return None;
         }
         if let Ok(key) = PublicKey::at_start_of(line) {
-            return Some(Self { client: None, key });
+            return Some(Self { client: None, grant: None, key });
         }
         let (text, rest) = line.split_at(options::end(line));
         let key = PublicKey::at_start_of(trim_blanks(rest)).ok()?;
-        Some(Self { client: options::parse(text).and_then(|options| client_of(&options)), key })
+        let options = options::parse(text).unwrap_or_default();
+        let client = client_of(&options);
+        let grant = client.clone().and_then(|client| grant_of(&options, client, &key));
+        Some(Self { client: client.filter(|_| grant.is_none()), grant, key })
     }
 }
 
@@ -108,6 +146,17 @@ fn client_of(options: &[KeyOption]) -> Option<ClientName> {
     let words = gate_words(options)?;
     let is_named = words.iter().any(|word| word.starts_with("--client"));
     if is_named { named_client(&words) } else { former_client(options) }
+}
+
+/// A gate that is told `--read-only` lets nobody in to back up.
+fn grant_of(options: &[KeyOption], client: ClientName, key: &PublicKey) -> Option<RestoreGrant> {
+    let words = gate_words(options)?;
+    words.iter().find(|word| **word == "--read-only")?;
+    let until =
+        words.iter().position(|word| *word == "--until").and_then(|at| words.get(at + 1)?.parse().ok());
+    let from = options.iter().find(|(name, _)| name == "from").and_then(|(_, value)| value.clone());
+    let from = from.map(|from| String::from_utf8_lossy(&from).into_owned());
+    Some(RestoreGrant { client, until, from, key: key.clone() })
 }
 
 /// What stands behind the gate's name in the forced command. sshd refuses a line with two commands.
@@ -217,6 +266,21 @@ mod tests {
         let gate = r#"restrict,command="byteback-receive --client"#;
         let file = KeyFile::parse(format!("{gate} a\" {ONE}\n{gate} b\" {ONE}\n").as_bytes());
         assert_eq!(file.holder(&key(ONE)), Some(Holder::Client(name("a"))));
+    }
+
+    #[test]
+    fn a_restore_grant_is_no_enrolment_and_goes_alone() {
+        let until: Timestamp = "2026-12-01T00:00:00Z".parse().unwrap();
+        let own = format!("restrict,command=\"byteback-receive --client web2\" {ONE}");
+        let grant = new_line().only_from("192.0.2.7".parse().unwrap()).to_read_until(until).to_string();
+        let file = KeyFile::parse(format!("# kept\r\n{grant}\n{own}\nodd \u{e9}").as_bytes());
+        assert_eq!(file.holder(&key(TWO)), Some(Holder::Reader(name("web2"))));
+        assert_eq!(file.keys_of(&name("web2")), [&key(ONE)], "the name is not taken by a grant");
+        let found: Vec<_> = file.grants().collect();
+        let from = Some("192.0.2.7".to_owned());
+        assert_eq!(found, [&RestoreGrant { client: name("web2"), until: Some(until), from, key: key(TWO) }]);
+        assert_eq!(file.without_grants(|_| true), format!("# kept\r\n{own}\nodd \u{e9}").as_bytes());
+        assert_eq!(file.without_grants(|grant| grant.client != name("web2")), file.content);
     }
 
     #[test]

@@ -6,12 +6,18 @@
 //! STORE/.byteback/prune.lock            one pruner at a time
 //! STORE/.byteback/rsync.json            what the installed rsync can do (rsync_facts.rs)
 //! STORE/.byteback/noted.json, noted.lock  what was logged once (noted.rs)
+//! STORE/.byteback/awaited               destroyed snapshots whose space was not back in time (btrfs/discard.rs)
+//! STORE/.byteback/ballast/              room for the day when there is none (ballast.rs)
 //! STORE/.byteback/keys.lock             one enrolment at a time
 //! STORE/.byteback/restores/N            one restore each, max_restores of them
 //! STORE/.byteback/clients/NAME/lock     one writer per client
+//! STORE/.byteback/clients/NAME/records.lock  who changes runs.json or holds.json (records.rs)
 //! STORE/.byteback/clients/NAME/push.json  how the last push ended
 //! STORE/.byteback/clients/NAME/receipt.json  what its last completed push was given
-//! STORE/.byteback/clients/NAME/refusals   how many refusals this minute had
+//! STORE/.byteback/clients/NAME/runs.json  how much new data each run brought
+//! STORE/.byteback/clients/NAME/holds.json  what must be kept
+//! STORE/.byteback/clients/NAME/wanted.json  which snapshots only a reader keeps from going (readers.rs)
+//! STORE/.byteback/clients/NAME/verdicts  how many verdicts this minute had (verdicts.rs)
 //! STORE/NAME/current, STORE/NAME/<snapshot>
 //! ```
 
@@ -22,12 +28,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 
+use super::ballast::Ballast;
 use super::btrfs::Btrfs;
-use super::refusals::{self, Folded};
+use super::verdicts::{self, Folded, Verdict};
 use super::volume::Volume;
+use crate::model::hold::Holds;
 use crate::model::receipt::Receipt;
 use crate::model::run::Push;
+use crate::model::run_log::RunLog;
 use crate::model::{ClientName, Failure};
 use crate::system::files;
 use crate::system::lock::{self, Lock, Locking};
@@ -43,7 +53,7 @@ pub struct Store {
 /// What the server remembers of one client, below `.byteback/clients/NAME`.
 #[derive(Debug, Clone)]
 pub struct ClientState {
-    directory: PathBuf,
+    pub(super) directory: PathBuf,
 }
 
 impl Store {
@@ -65,6 +75,11 @@ impl Store {
     /// Its backend.
     pub fn volume(&self) -> &dyn Volume {
         self.volume.as_ref()
+    }
+
+    /// The room that is kept back.
+    pub fn ballast(&self) -> Ballast {
+        Ballast::of(&self.path)
     }
 
     /// The server's own state directory, mode 0700.
@@ -153,12 +168,50 @@ impl ClientState {
         files::replace(&self.directory.join(RECEIPT), &serde_json::to_vec(receipt)?, 0o600)
     }
 
+    /// What the client's runs brought; empty before the first one.
+    ///
+    /// # Errors
+    /// When the log cannot be read or is damaged.
+    pub fn runs(&self) -> Result<RunLog> {
+        self.recall("runs.json", "move it away to begin a new one")
+    }
+
+    /// Remembers what the runs brought.
+    ///
+    /// # Errors
+    /// When it cannot be written; the log before it is then intact.
+    pub fn remember_runs(&self, runs: &RunLog) -> Result<()> {
+        files::replace(&self.directory.join("runs.json"), &serde_json::to_vec(runs)?, 0o600)
+    }
+
+    /// What of the client must be kept; nothing, where nobody said so.
+    ///
+    /// # Errors
+    /// When the holds cannot be read or are damaged; then everything must be kept.
+    pub fn holds(&self) -> Result<Holds> {
+        self.recall("holds.json", "mend it, or move it away and hold again what must be kept")
+    }
+
+    /// Remembers what must be kept.
+    ///
+    /// # Errors
+    /// When it cannot be written; the holds before are then intact.
+    pub fn remember_holds(&self, holds: &Holds) -> Result<()> {
+        files::replace(&self.directory.join("holds.json"), &serde_json::to_vec(holds)?, 0o600)
+    }
+
+    fn recall<T: DeserializeOwned + Default>(&self, name: &str, advice: &str) -> Result<T> {
+        let path = self.directory.join(name);
+        let Some(bytes) = files::read_optional(&path)? else { return Ok(T::default()) };
+        serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged; {advice}", path.display()))
+    }
+
     /// Counts a verdict about the client; says what of it is logged.
     ///
     /// # Errors
     /// When the count cannot be written.
-    pub fn count_refusals(&self, now: Timestamp, refused: bool) -> Result<Folded> {
-        refusals::count(&self.directory.join("refusals"), now, refused)
+    pub fn count_verdict(&self, now: Timestamp, verdict: Verdict) -> Result<Folded> {
+        verdicts::count(&self.directory.join("verdicts"), now, verdict)
     }
 
     /// One of the places that this client has for searches and restores, of which there are `most`.
@@ -211,6 +264,23 @@ mod tests {
         assert_eq!(state.last_push().unwrap(), Some(push));
         fs::write(state.push_path(), "{").unwrap();
         assert!(format!("{:#}", state.last_push().unwrap_err()).contains("push.json"));
+    }
+
+    #[test]
+    fn runs_and_holds_are_remembered_and_damaged_ones_are_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = Store::open(directory.path()).unwrap().client_state(&"web1".parse().unwrap()).unwrap();
+        assert_eq!((state.runs().unwrap(), state.holds().unwrap()), (RunLog::default(), Holds::default()));
+        let mut runs = RunLog::default();
+        runs.accept(Timestamp::UNIX_EPOCH);
+        state.remember_runs(&runs).unwrap();
+        state.remember_holds(&Holds::default()).unwrap();
+        assert_eq!((state.runs().unwrap(), state.holds().unwrap()), (runs, Holds::default()));
+        for (name, error) in [("runs.json", 0), ("holds.json", 1)] {
+            fs::write(state.directory.join(name), "{\"schema\":").unwrap();
+            let told = [state.runs().err(), state.holds().err()][error].take().unwrap();
+            assert!(format!("{told:#}").contains(name), "{told:#}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use nix::unistd::{Gid, Uid, User, initgroups, setgid, setuid};
+use nix::unistd::{Gid, Group, Uid, User, initgroups, setgid, setuid};
 
 use super::process;
 
@@ -42,6 +42,11 @@ pub fn by_name(name: &str) -> Result<Option<Account>> {
 pub fn by_uid(uid: u32) -> Result<Option<Account>> {
     let found = User::from_uid(Uid::from_raw(uid)).with_context(|| format!("cannot look up user {uid}"))?;
     Ok(found.map(Account::from))
+}
+
+/// The number of the group of this name; `None` if there is none, or the database cannot be read.
+pub fn group_number(name: &str) -> Option<u32> {
+    Some(Group::from_name(name).ok()??.gid.as_raw())
 }
 
 /// The user that this process acts as.

@@ -1,7 +1,8 @@
 //! What time it is. Everything else takes "now" as an argument.
 #![allow(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
 
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 
 /// The wall clock.
 pub fn now() -> Timestamp {
@@ -15,4 +16,9 @@ pub fn boot() -> (String, u64) {
     let uptime = read("/proc/uptime");
     let seconds = uptime.split('.').next().and_then(|whole| whole.parse().ok());
     (read("/proc/sys/kernel/random/boot_id").trim().to_owned(), seconds.unwrap_or(0))
+}
+
+/// The wall clock in the zone of this machine (TZ, else /etc/localtime; tzset(3)), by which a person means "yesterday".
+pub fn here() -> Zoned {
+    now().to_zoned(TimeZone::system())
 }

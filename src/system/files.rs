@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
+use nix::errno::Errno;
 
 /// Replaces `path` by `content`: a temporary file beside it, written, flushed to the disk, renamed,
 /// and the directory flushed too. After a crash there is the old file or the new one.
@@ -60,6 +61,15 @@ pub fn change_time(path: &Path) -> Option<(i64, u32)> {
     Some((found.ctime(), u32::try_from(found.ctime_nsec()).unwrap_or(0)))
 }
 
+/// Whether anything in the chain says that the disk, or what of it this user may have, is full.
+pub fn is_full(error: &Error) -> bool {
+    let full = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    error.chain().any(|cause| {
+        cause.downcast_ref().is_some_and(|error: &io::Error| full(error.kind()))
+            || matches!(cause.downcast_ref(), Some(Errno::ENOSPC | Errno::EDQUOT))
+    })
+}
+
 /// Opens a file for appending, made with this mode if it is not there.
 ///
 /// # Errors
@@ -82,6 +92,19 @@ mod tests {
         assert_eq!(read_optional(&path).unwrap().unwrap(), b"two");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_full_disk_is_known_by_its_error_however_it_is_wrapped() {
+        use std::io::{Error as Io, ErrorKind};
+        for errno in [Errno::ENOSPC, Errno::EDQUOT] {
+            assert!(is_full(&Error::from(errno).context("cannot open the lock")));
+            assert!(is_full(&Error::from(Io::from(errno)).context("a").context("b")));
+            let wrapped = Io::new(Io::from(errno).kind(), "at path x");
+            assert!(is_full(&wrapped.into()), "as tempfile does it");
+        }
+        assert!(!is_full(&Error::from(Errno::EACCES)));
+        assert!(!is_full(&Error::from(Io::from(ErrorKind::NotFound)).context("No space left on device")));
     }
 
     #[test]

@@ -9,88 +9,29 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use nix::errno::Errno;
 
+mod structures;
+use structures::{
+    DevInfo, ExtentArgs, ExtentHead, FsInfo, QuotaCtl, RawExtent, RootRefs, SpaceArgs, SpaceHead, SubvolInfo,
+    SubvolWait, VolArgs, VolArgsV2,
+};
+
 const BTRFS: u8 = 0x94;
 /// `BTRFS_SUBVOL_RDONLY`, as the get/set flags calls and snapshot creation use it.
 const READ_ONLY: u64 = 1 << 1;
 /// How many space descriptions are asked for; btrfs has fewer kinds of block groups.
 const SPACE_SLOTS: usize = 32;
-
-#[repr(C)]
-struct VolArgs {
-    fd: i64,
-    name: [u8; 4088],
-}
-
-#[repr(C)]
-struct VolArgsV2 {
-    fd: i64,
-    transid: u64,
-    flags: u64,
-    unused: [u64; 4],
-    name: [u8; 4040],
-}
-
-#[repr(C)]
-struct SubvolInfo {
-    treeid: u64,
-    name: [u8; 256],
-    /// `parent_id`, `dirid`, generation, flags, three UUIDs, four transaction numbers, four times, reserve.
-    rest: [u64; 30],
-}
-
-#[repr(C)]
-struct RootRefs {
-    min_treeid: u64,
-    refs: [[u64; 2]; 255],
-    num_items: u8,
-    align: [u8; 7],
-}
-
-#[repr(C)]
-struct SpaceArgs {
-    slots: u64,
-    total: u64,
-    spaces: [[u64; 3]; SPACE_SLOTS],
-}
-
-#[repr(C)]
-struct SpaceHead {
-    slots: u64,
-    total: u64,
-}
-
-#[repr(C)]
-struct DevInfo {
-    devid: u64,
-    uuid: [u8; 16],
-    bytes_used: u64,
-    total_bytes: u64,
-    rest: [u64; 507],
-}
-
-#[repr(C)]
-struct FsInfo {
-    max_id: u64,
-    num_devices: u64,
-    rest: [u64; 126],
-}
-
-#[repr(C)]
-struct SubvolWait {
-    subvolid: u64,
-    mode: u32,
-    count: u32,
-}
-
-const _: () = assert!(size_of::<VolArgs>() == 4096 && size_of::<VolArgsV2>() == 4096);
-const _: () = assert!(size_of::<SubvolInfo>() == 504 && size_of::<RootRefs>() == 4096);
-const _: () = assert!(size_of::<DevInfo>() == 4096 && size_of::<FsInfo>() == 1024);
-const _: () = assert!(size_of::<SubvolWait>() == 16 && size_of::<SpaceHead>() == 16);
+/// How many extents are asked for at once.
+const EXTENT_SLOTS: u32 = 128;
+/// `BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA` (Linux 6.7).
+const ENABLE_SIMPLE_QUOTA: u64 = 4;
 
 /// The calls themselves, as nix's macros make them.
 mod call {
     #![allow(missing_docs, unreachable_pub, reason = "nix's macros make undocumented public functions")]
-    use super::{BTRFS, DevInfo, FsInfo, RootRefs, SpaceHead, SubvolInfo, SubvolWait, VolArgs, VolArgsV2};
+    use super::{
+        BTRFS, DevInfo, ExtentHead, FsInfo, QuotaCtl, RootRefs, SpaceHead, SubvolInfo, SubvolWait, VolArgs,
+        VolArgsV2,
+    };
     use nix::{ioctl_none, ioctl_read, ioctl_readwrite, ioctl_write_ptr};
 
     ioctl_none!(sync, BTRFS, 8);
@@ -105,6 +46,8 @@ mod call {
     ioctl_read!(get_subvol_info, BTRFS, 60, SubvolInfo);
     ioctl_readwrite!(get_subvol_rootref, BTRFS, 61, RootRefs);
     ioctl_write_ptr!(subvol_sync_wait, BTRFS, 65, SubvolWait);
+    ioctl_readwrite!(quota_ctl, BTRFS, 40, QuotaCtl);
+    ioctl_readwrite!(fiemap, b'f', 11, ExtentHead);
 }
 
 /// Makes an empty subvolume `name` in `parent`. Not durable before the next commit.
@@ -117,16 +60,16 @@ pub fn create_subvolume(parent: impl AsFd, name: &str) -> io::Result<()> {
     done(unsafe { call::subvol_create(raw(&parent), &raw const args) })
 }
 
-/// Makes a snapshot of the subvolume `source`, read-only from its first moment. The kernel flushes
-/// the source and commits: on return both are on the disk.
+/// Makes a snapshot of the subvolume `source`, read-only from its first moment or writable. The kernel
+/// flushes the source and commits: on return both are on the disk.
 ///
 /// # Errors
 /// EPERM when the source's root belongs to somebody else, EEXIST, ENOSPC, EINVAL for no subvolume.
-pub fn snapshot_read_only(source: impl AsFd, parent: impl AsFd, name: &str) -> io::Result<()> {
+pub fn snapshot(source: impl AsFd, parent: impl AsFd, name: &str, read_only: bool) -> io::Result<()> {
     let args = VolArgsV2 {
         fd: i64::from(raw(&source)),
         transid: 0,
-        flags: READ_ONLY,
+        flags: if read_only { READ_ONLY } else { 0 },
         unused: [0; 4],
         name: c_name(name)?,
     };
@@ -166,15 +109,31 @@ pub fn set_read_only(subvolume: impl AsFd, read_only: bool) -> io::Result<()> {
     done(unsafe { call::subvol_setflags(raw(&subvolume), &raw const flags) })
 }
 
-/// The number of the subvolume that this file lies in.
+/// What the kernel tells of a subvolume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subvolume {
+    /// Its number, which no other ever gets.
+    pub id: u64,
+    /// When it was made: seconds since 1970, and nanoseconds.
+    pub made: (u64, u32),
+}
+
+/// The subvolume that this file lies in.
 ///
 /// # Errors
 /// ENOTTY when this is no btrfs.
-pub fn subvolume_id(file: impl AsFd) -> io::Result<u64> {
-    let mut info = SubvolInfo { treeid: 0, name: [0; 256], rest: [0; 30] };
+pub fn subvolume(file: impl AsFd) -> io::Result<Subvolume> {
+    let mut info = SubvolInfo {
+        treeid: 0,
+        name: [0; 256],
+        before: [0; 16],
+        made_seconds: 0,
+        made_nanoseconds: 0,
+        rest: [0; 25],
+    };
     // SAFETY: the call fills the 504-byte structure, alive until it returns.
     done(unsafe { call::get_subvol_info(raw(&file), &raw mut info) })?;
-    Ok(info.treeid)
+    Ok(Subvolume { id: info.treeid, made: (info.made_seconds, info.made_nanoseconds) })
 }
 
 /// Whether other subvolumes lie in the one that this directory belongs to.
@@ -243,9 +202,7 @@ pub fn spaces(file: impl AsFd) -> io::Result<Vec<Space>> {
 /// # Errors
 /// ENOTTY when this is no btrfs.
 pub fn unallocated(file: impl AsFd) -> io::Result<u64> {
-    let mut info = FsInfo { max_id: 0, num_devices: 0, rest: [0; 126] };
-    // SAFETY: the call fills the 1024-byte structure, alive until it returns.
-    done(unsafe { call::fs_info(raw(&file), &raw mut info) })?;
+    let info = file_system(&file)?;
     let mut free = 0_u64;
     for devid in 1..=info.max_id {
         let mut device = DevInfo { devid, uuid: [0; 16], bytes_used: 0, total_bytes: 0, rest: [0; 507] };
@@ -258,6 +215,87 @@ pub fn unallocated(file: impl AsFd) -> io::Result<u64> {
         }
     }
     Ok(free)
+}
+
+/// The file system's UUID.
+///
+/// # Errors
+/// ENOTTY when this is no btrfs.
+pub fn uuid(file: impl AsFd) -> io::Result<[u8; 16]> {
+    file_system(&file).map(|info| info.uuid)
+}
+
+fn file_system(file: &impl AsFd) -> io::Result<FsInfo> {
+    let mut info = FsInfo { max_id: 0, num_devices: 0, uuid: [0; 16], rest: [0; 124] };
+    // SAFETY: the call fills the 1024-byte structure, alive until it returns.
+    done(unsafe { call::fs_info(raw(file), &raw mut info) })?;
+    Ok(info)
+}
+
+/// Turns simple quotas on, which charge each extent to the subvolume that allocated it (Linux 6.7). Only
+/// root may; older kernels and older btrfs-progs refuse the file system from then on.
+///
+/// # Errors
+/// EPERM; EINVAL from a kernel that does not know them.
+pub fn enable_simple_quotas(file: impl AsFd) -> io::Result<()> {
+    let mut args = QuotaCtl { command: ENABLE_SIMPLE_QUOTA, status: 0 };
+    // SAFETY: the call reads and writes the 16-byte structure, alive until it returns.
+    done(unsafe { call::quota_ctl(raw(&file), &raw mut args) })
+}
+
+/// A piece of a file as it lies on the disk (linux/fiemap.h), in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Where in the file.
+    pub logical: u64,
+    /// Where in the file system; for a compressed piece the begin of the whole that it is part of.
+    pub physical: u64,
+    /// How long in the file.
+    pub length: u64,
+    /// `FIEMAP_EXTENT_*`.
+    pub flags: u32,
+}
+
+impl Extent {
+    /// It is the last one of the file.
+    pub const LAST: u32 = 1;
+    /// It has no place on the disk yet.
+    pub const UNKNOWN: u32 = 2;
+    /// It is compressed.
+    pub const ENCODED: u32 = 8;
+    /// It lies within the metadata.
+    pub const INLINE: u32 = 0x200;
+}
+
+/// The next extents of a file from this offset on, 128 at most; none behind the last one. Whether they are
+/// shared is the kernel's costly afterthought and not told.
+///
+/// # Errors
+/// EOPNOTSUPP where files have no extents.
+#[inline(never)] // its 7 KiB shall not stand in a caller's frame
+pub fn extents(file: impl AsFd, from: u64) -> io::Result<Vec<Extent>> {
+    let empty =
+        RawExtent { logical: 0, physical: 0, length: 0, reserved: [0; 2], flags: 0, more_reserved: [0; 3] };
+    let head = ExtentHead {
+        start: from,
+        length: u64::MAX - from,
+        flags: 0,
+        mapped: 0,
+        slots: EXTENT_SLOTS,
+        reserved: 0,
+    };
+    let mut args = ExtentArgs { head, extents: [empty; EXTENT_SLOTS as usize] };
+    // SAFETY: the call reads the head and writes at most `slots` entries behind it; `ExtentArgs` begins
+    // with the head and has room for that many, and the pointer is derived from the whole of it.
+    done(unsafe { call::fiemap(raw(&file), (&raw mut args).cast()) })?;
+    let mapped = args.head.mapped.min(EXTENT_SLOTS) as usize;
+    let extent = |raw: &RawExtent| Extent {
+        logical: raw.logical,
+        physical: raw.physical,
+        length: raw.length,
+        flags: raw.flags,
+    };
+    Ok(args.extents[..mapped].iter().map(extent).collect())
 }
 
 fn c_name<const N: usize>(name: &str) -> io::Result<[u8; N]> {
@@ -289,7 +327,7 @@ mod tests {
         let proc = File::open("/proc").unwrap();
         let enotty = Some(Errno::ENOTTY as i32);
         assert_eq!(spaces(&proc).unwrap_err().raw_os_error(), enotty);
-        assert_eq!(subvolume_id(&proc).unwrap_err().raw_os_error(), enotty);
+        assert_eq!(subvolume(&proc).unwrap_err().raw_os_error(), enotty);
         assert_eq!(create_subvolume(&proc, "x").unwrap_err().raw_os_error(), enotty);
     }
 

@@ -22,6 +22,8 @@ use crate::model::span::Span;
 use crate::model::{Destination, Failure};
 
 const SSH: &str = "/usr/bin/ssh";
+/// The host's name where there is no other host.
+const HERE: &str = "here";
 /// Seconds without a session after which the master ends by itself, also when we were killed.
 const PERSIST: u64 = 60;
 
@@ -41,9 +43,20 @@ pub struct Login {
     pub io_timeout: Span,
 }
 
-/// A connection that is open; dropping it closes the master.
+/// A way to the gate that is open.
 #[derive(Debug)]
-pub struct Connection {
+pub struct Connection(Way);
+
+#[derive(Debug)]
+enum Way {
+    Remote(Session),
+    /// The program that stands in ssh's place, with its words.
+    Here(Vec<String>),
+}
+
+/// A master that runs; dropping it ends it.
+#[derive(Debug)]
+struct Session {
     directory: TempDir,
     options: Vec<String>,
     destination: Destination,
@@ -62,33 +75,54 @@ impl Connection {
         }
         let directory = private_directory()?;
         let options = options::unattended(login)?;
-        let connection = Self { directory, options, destination: login.destination.clone() };
-        connection.start_master()?;
-        Ok(connection)
+        let session = Session { directory, options, destination: login.destination.clone() };
+        session.start_master()?;
+        Ok(Self(Way::Remote(session)))
+    }
+
+    /// A way to a gate on this very machine: this program, by its absolute path, with these words and then
+    /// a host's name and what a session would run, is called as ssh would be.
+    pub fn here(shell: Vec<String>) -> Self {
+        Self(Way::Here(shell))
     }
 
     /// A session that runs these words on the server; stdin, stdout and stderr are the caller's to
     /// set. ssh joins the words by one space each, so they must be safe for what reads them there.
     pub fn command(&self, words: &[String]) -> Command {
-        let mut command = process::command(SSH);
-        command.args(self.session_options());
-        command.args(host_words(&self.destination)).args(words);
+        let shell = self.shell();
+        let mut command = process::command(&shell[0]);
+        command.args(&shell[1..]);
+        match &self.0 {
+            Way::Remote(session) => command.args(host_words(&session.destination)),
+            Way::Here(_) => command.arg(HERE),
+        };
+        command.args(words);
         command
+    }
+
+    fn shell(&self) -> Vec<String> {
+        match &self.0 {
+            Way::Remote(session) => {
+                std::iter::once(SSH.to_owned()).chain(session.session_options()).collect()
+            }
+            Way::Here(shell) => shell.clone(),
+        }
     }
 
     /// What rsync's `-e` needs to ride on this connection, quoted as rsync(1) splits it.
     pub fn rsync_shell(&self) -> String {
-        let words = std::iter::once(SSH.to_owned()).chain(self.session_options());
-        words.map(|word| options::quoted_for_rsync(&word)).collect::<Vec<_>>().join(" ")
+        self.shell().iter().map(|word| options::quoted_for_rsync(word)).collect::<Vec<_>>().join(" ")
     }
 
     /// The `user@host` of rsync's `user@host:path`.
     pub fn rsync_host(&self) -> String {
-        let host = self.destination.host();
-        let user = self.destination.user();
+        let Way::Remote(Session { destination, .. }) = &self.0 else { return HERE.to_owned() };
+        let (host, user) = (destination.host(), destination.user());
         if host.contains(':') { format!("{user}@[{host}]") } else { format!("{user}@{host}") }
     }
+}
 
+impl Session {
     fn socket(&self) -> String {
         self.directory.path().join("s").to_string_lossy().into_owned()
     }
@@ -120,7 +154,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for Session {
     fn drop(&mut self) {
         let mut exit = process::command(SSH);
         exit.args(["-S", &self.socket(), "-O", "exit"]).args(host_words(&self.destination));
@@ -169,6 +203,22 @@ pub fn host_key_lookup(login: &Login) -> Result<HostKeyLookup> {
     command.arg("-G").args(options::base(login)?).args(host_words(&login.destination));
     let printed = process::run(&mut command)?;
     Ok(options::parse_lookup(&String::from_utf8_lossy(&printed)))
+}
+
+/// Has ssh write the host key that the server offers into `file`, which must not be there yet. Nobody
+/// is logged in, and no key is tried.
+///
+/// # Errors
+/// When the server cannot be reached, or the path cannot be told to ssh.
+pub fn fetch_host_key(login: &Login, file: &Path) -> Result<()> {
+    let mut command = process::command(SSH);
+    command.args(options::host_key_only(login, file)?).args(host_words(&login.destination)).arg("exit");
+    // It fails, since nobody is logged in.
+    let output = process::output(&mut command)?;
+    if file.exists() {
+        return Ok(());
+    }
+    bail!(trouble::diagnose(&login.destination, &String::from_utf8_lossy(&output.stderr)))
 }
 
 /// Where ssh looks for a host key.

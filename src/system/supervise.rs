@@ -62,14 +62,36 @@ pub fn run(
     signals: &Signals,
     mut on_line: impl FnMut(Stream, &[u8]),
 ) -> Result<Ended> {
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.stdout(Stdio::piped());
+    attend(command, signals, &mut on_line)
+}
+
+/// The same for a program whose output goes where ours goes; only its stderr is handed on.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_on_stdout(
+    command: &mut Command,
+    signals: &Signals,
+    mut on_line: impl FnMut(&[u8]),
+) -> Result<Ended> {
+    command.stdin(Stdio::null()).stdout(Stdio::inherit());
+    attend(command, signals, &mut |_, line: &[u8]| on_line(line))
+}
+
+fn attend(
+    command: &mut Command,
+    signals: &Signals,
+    on_line: &mut impl FnMut(Stream, &[u8]),
+) -> Result<Ended> {
+    command.stderr(Stdio::piped()).process_group(0);
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command.spawn().with_context(|| format!("cannot start {program}"))?;
     let (sender, lines) = sync_channel(256);
     read_lines(child.stdout.take(), Stream::Out, sender.clone());
     read_lines(child.stderr.take(), Stream::Err, sender);
     let mut reaper = Reaper { child: &mut child, signals, interrupted: None };
-    let status = reaper.wait(&lines, &mut on_line).with_context(|| format!("cannot wait for {program}"))?;
+    let status = reaper.wait(&lines, on_line).with_context(|| format!("cannot wait for {program}"))?;
     Ok(Ended { status, interrupted: reaper.interrupted.map(|(name, _)| name) })
 }
 

@@ -8,7 +8,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -17,6 +17,8 @@ use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
+
+use super::fork::Running;
 
 /// How long rsync may tidy up when its client is gone, and again after it was asked to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -34,6 +36,8 @@ pub enum Cause {
     Silent(Duration),
     /// This process was told to stop.
     Told(Signal),
+    /// Who looked after it had it ended.
+    Stopped,
 }
 
 /// The end of a child.
@@ -78,11 +82,27 @@ impl Watch {
     ///
     /// # Errors
     /// When the child cannot be waited for.
-    pub fn until_end(&mut self, child: &mut Child, patience: Duration) -> Result<Ended> {
+    pub fn until_end(&mut self, child: &Running, patience: Duration) -> Result<Ended> {
+        self.until_end_or(child, patience, Duration::MAX, |_| false)
+    }
+
+    /// The same, but every so often `stops` is asked, with the bytes that the child and its children have
+    /// written so far, whether it is to be ended.
+    ///
+    /// # Errors
+    /// As for [`Watch::until_end`].
+    pub fn until_end_or(
+        &mut self,
+        child: &Running,
+        patience: Duration,
+        every: Duration,
+        mut stops: impl FnMut(u64) -> bool,
+    ) -> Result<Ended> {
         let mut cause = Cause::Itself;
         let mut deadline = None;
         let mut activity = Activity::begin(child.id());
-        let step = (patience / 20).clamp(Duration::from_millis(250), Duration::from_secs(60));
+        let step = (patience / 20).clamp(Duration::from_millis(250), Duration::from_secs(60)).min(every);
+        let mut asked = Instant::now();
         loop {
             if has_ended(child.id())? {
                 // Whatever it left behind, while its number cannot yet be anybody else's.
@@ -104,6 +124,11 @@ impl Watch {
                 cause = Cause::ConnectionLost;
             } else if cause == Cause::Itself && activity.rests_for(patience) {
                 cause = Cause::Silent(patience);
+            } else if cause == Cause::Itself && asked.elapsed() >= every {
+                asked = Instant::now();
+                if stops(written_by(child.id(), 0)) {
+                    cause = Cause::Stopped;
+                }
             }
             if cause != Cause::Itself {
                 self.press(child.id(), cause, &mut deadline)?;
@@ -112,7 +137,7 @@ impl Watch {
     }
 
     /// Ends the group: at once where nothing is to be tidied up, then with less and less patience.
-    fn press(&mut self, group: u32, cause: Cause, deadline: &mut Option<(Instant, Signal)>) -> Result<()> {
+    fn press(&mut self, group: Pid, cause: Cause, deadline: &mut Option<(Instant, Signal)>) -> Result<()> {
         let now = Instant::now();
         match *deadline {
             None if cause == Cause::ConnectionLost => *deadline = Some((now + GRACE, Signal::SIGTERM)),
@@ -157,9 +182,17 @@ impl Watch {
     }
 }
 
+/// Ends the child with its whole process group, at once.
+///
+/// # Errors
+/// When the child cannot be waited for.
+pub fn end(child: &Running) -> Result<()> {
+    end_group(child.id(), Signal::SIGKILL);
+    child.wait().map(drop).context("cannot wait for rsync")
+}
+
 /// Whether the child has ended; it is not reaped (waitid(2), WNOWAIT).
-fn has_ended(pid: u32) -> Result<bool> {
-    let pid = Pid::from_raw(i32::try_from(pid).context("a process number out of range")?);
+fn has_ended(pid: Pid) -> Result<bool> {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     let state = waitid(Id::Pid(pid), flags).context("cannot wait for rsync")?;
     Ok(state != WaitStatus::StillAlive)
@@ -177,10 +210,8 @@ fn poll_for(waited: &mut [PollFd<'_>], most: Duration) -> Result<()> {
     }
 }
 
-fn end_group(leader: u32, signal: Signal) {
-    if let Ok(group) = i32::try_from(leader) {
-        let _ = killpg(Pid::from_raw(group), signal); // nobody left is what is wanted
-    }
+fn end_group(leader: Pid, signal: Signal) {
+    let _ = killpg(leader, signal); // nobody left is what is wanted
 }
 
 /// What the child and its children have done so far.
@@ -194,13 +225,13 @@ struct Work {
 
 #[derive(Debug)]
 struct Activity {
-    pid: u32,
+    pid: Pid,
     since: Instant,
     last: Work,
 }
 
 impl Activity {
-    fn begin(pid: u32) -> Self {
+    fn begin(pid: Pid) -> Self {
         Self { pid, since: Instant::now(), last: Work::default() }
     }
 
@@ -225,16 +256,30 @@ fn is_busy(ticks: u64, of: Duration) -> bool {
 /// rsync's receiver forks once; deeper families than this are not ours.
 const GENERATIONS: u32 = 4;
 
-fn work_of(pid: u32, generation: u32) -> Work {
+fn work_of(pid: Pid, generation: u32) -> Work {
     let mut work = own_work(pid);
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    for child in children.split_ascii_whitespace().filter_map(|word| word.parse().ok()) {
-        if generation < GENERATIONS {
-            let more = work_of(child, generation + 1);
-            work = Work { bytes: work.bytes.wrapping_add(more.bytes), ticks: work.ticks + more.ticks };
-        }
+    for child in children(pid).filter(|_| generation < GENERATIONS) {
+        let more = work_of(child, generation + 1);
+        work = Work { bytes: work.bytes.wrapping_add(more.bytes), ticks: work.ticks + more.ticks };
     }
     work
+}
+
+fn children(pid: Pid) -> impl Iterator<Item = Pid> {
+    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let numbers: Vec<_> =
+        listed.split_ascii_whitespace().filter_map(|word| Some(Pid::from_raw(word.parse().ok()?))).collect();
+    numbers.into_iter()
+}
+
+/// Bytes that the process and its children have written (proc(5), `wchar`). The kernel adds what ended
+/// children did to the parent that waited for them.
+fn written_by(pid: Pid, generation: u32) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    let own = io.lines().find_map(|line| line.strip_prefix("wchar:")?.trim().parse().ok()).unwrap_or(0);
+    children(pid)
+        .filter(|_| generation < GENERATIONS)
+        .fold(own, |sum: u64, child| sum.saturating_add(written_by(child, generation + 1)))
 }
 
 /// Bytes that this process and the children that it has waited for have read and written.
@@ -247,7 +292,7 @@ fn own_traffic() -> (u64, u64) {
 
 /// Bytes read count, bytes written do not: what is written to a silent client is keep-alives. What is
 /// written to the disk was read from the client before.
-fn own_work(pid: u32) -> Work {
+fn own_work(pid: Pid) -> Work {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
     let counted = |line: &str| line.starts_with("rchar:") || line.starts_with("read_bytes:");
     let numbers = io.lines().filter(|line| counted(line));
@@ -266,10 +311,17 @@ mod tests {
 
     #[test]
     fn a_process_that_reads_is_at_work() {
-        let own = std::process::id();
+        let own = Pid::this();
         let before = own_work(own);
         let _ = fs::read("/proc/self/status").unwrap();
         assert!(own_work(own).bytes > before.bytes);
+    }
+
+    #[test]
+    fn what_a_process_writes_is_counted() {
+        let before = written_by(Pid::this(), GENERATIONS);
+        fs::write("/dev/null", vec![0; 100_000]).unwrap();
+        assert!(written_by(Pid::this(), GENERATIONS) >= before + 100_000);
     }
 
     #[test]

@@ -50,12 +50,16 @@ impl<'a> Scene<'a> {
     #[track_caller]
     fn assert_refused(&self, command: &str) {
         // Many refusals in one minute are folded into one line; here each is the first.
-        let _ = fs::remove_file(self.world.store.join(".byteback/clients/thief/refusals"));
-        let lines = self.world.log_lines();
+        let _ = fs::remove_file(self.world.store.join(".byteback/clients/thief/verdicts"));
+        let verdicts = || {
+            let all = self.world.log_lines().into_iter();
+            all.filter(|line| line.contains("byteback-receive[")).collect::<Vec<_>>() // the pruner logs too
+        };
+        let lines = verdicts();
         let ran = self.thief.send(command);
         assert_eq!(ran.code(), 3, "a refusal was expected: {}", ran.story());
         self.assert_in_vain(&ran);
-        let all = self.world.log_lines();
+        let all = verdicts();
         let new = &all[lines.len()..];
         assert_eq!(new.len(), 1, "one line for each verdict: {new:#?} after {command:?}");
         assert!(new[0].contains("thief") && new[0].contains("refuse"), "{}", new[0]);
@@ -268,7 +272,8 @@ fn what_is_allowed_leaves_one_line_for_each_verdict_too() {
     ] {
         let before = world.log_lines().len();
         scene.thief.send(command);
-        let new = world.log_lines().split_off(before);
+        let mut new = world.log_lines().split_off(before);
+        new.retain(|line| line.contains("byteback-receive[")); // the pruner logs too
         assert_eq!(new.iter().filter(|line| line.contains("accept")).count(), 1, "{new:#?}");
         assert!(new[0].contains("thief") && new[0].contains(word), "{new:#?}");
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 
@@ -14,7 +15,7 @@ use crate::world::World;
 const EACH: usize = 40;
 
 /// A client whose snapshots have these names and hold `EACH` megabytes each that no other has.
-fn with_snapshots<'a>(world: &'a World, name: &str, snapshots: &[&str]) -> Client<'a> {
+pub fn with_snapshots<'a>(world: &'a World, name: &str, snapshots: &[&str]) -> Client<'a> {
     let client = Client::enrolled(world, name);
     for (number, snapshot) in snapshots.iter().enumerate() {
         let seed = noise_seed(name, number);
@@ -31,16 +32,24 @@ fn noise_seed(name: &str, number: usize) -> u64 {
 }
 
 /// What time was so many days and hours ago, as a snapshot's name.
-fn ago(days: i64, hours: i64) -> String {
+pub fn ago(days: i64, hours: i64) -> String {
     let time = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(days * 24 + hours);
     time.strftime("%Y-%m-%dT%H:%M+0000").to_string()
 }
 
-fn prune(world: &World, words: &[&str]) -> Ran {
-    run(world.server("byteback-prune").args(words))
+/// The gate starts a pruner of its own after each run; this one waits until it has gone.
+pub fn prune(world: &World, words: &[&str]) -> Ran {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let ran = run(world.server("byteback-prune").args(words));
+        if ran.code() != 4 || Instant::now() > deadline {
+            return ran;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
-fn all(world: &World, clients: &[&str]) -> BTreeSet<String> {
+pub fn all(world: &World, clients: &[&str]) -> BTreeSet<String> {
     let names = |client: &&str| {
         let client = (*client).to_owned();
         world.snapshots(&client).into_iter().map(move |name| format!("{client}/{name}")).collect::<Vec<_>>()
@@ -49,7 +58,7 @@ fn all(world: &World, clients: &[&str]) -> BTreeSet<String> {
 }
 
 /// The snapshots that a listing names, in its order, as `CLIENT/NAME`.
-fn named(world: &World, text: &str) -> Vec<String> {
+pub fn named(world: &World, text: &str) -> Vec<String> {
     let store = format!("{}/", world.store.display());
     let path = |line: &str| {
         line.split_once(&store).map(|(_, rest)| rest.split_whitespace().next().unwrap().to_owned())
@@ -58,7 +67,7 @@ fn named(world: &World, text: &str) -> Vec<String> {
 }
 
 /// As the pruner counts: what statfs(2) says is of no use on btrfs.
-fn percent_free(world: &World) -> f64 {
+pub fn percent_free(world: &World) -> f64 {
     let listed = prune(world, &["--list", "--json"]).must(0).text();
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
     listed["percent_free"].as_f64().unwrap()
@@ -129,10 +138,17 @@ fn neither_the_newest_nor_a_young_snapshot_is_ever_deleted() {
     with_snapshots(&world, "web1", &[&names[0], &names[1], &names[2]]);
     with_snapshots(&world, "web2", &[&names[0]]);
     with_snapshots(&world, "web3", &["saved-do-not-delete"]);
+    let config = world.server_config("few.toml", "log = 'file'\nmin_keep = 1\n");
+    let config = config.to_str().unwrap();
+    prune(&world, &["--prune-force", "--minpercent", "99", "--maxpercent", "99"])
+        .must(1)
+        .must_say("last 3 good ones");
+    assert_eq!(all(&world, &["web1", "web2", "web3"]).len(), 5, "three of each client are kept by default");
     for order in ["age", "importance"] {
         // More than can ever be had: it must say so and still keep what it keeps.
+        let limits = ["--minpercent", "99", "--maxpercent", "99"];
         let ran =
-            prune(&world, &["--prune-force", "--order", order, "--minpercent", "99", "--maxpercent", "99"]);
+            prune(&world, &[&["--prune-force", "--order", order, "--config", config][..], &limits].concat());
         ran.must(1);
         let left = all(&world, &["web1", "web2", "web3"]);
         let kept =
@@ -142,7 +158,7 @@ fn neither_the_newest_nor_a_young_snapshot_is_ever_deleted() {
         assert_eq!(left, kept, "{order}");
     }
     // What is young is the administrator's decision.
-    let config = world.server_config("eager.toml", "log = 'file'\nmin_age = '1d'\n");
+    let config = world.server_config("eager.toml", "log = 'file'\nmin_age = '1d'\nmin_keep = 1\n");
     let words =
         ["--prune-force", "--minpercent", "99", "--maxpercent", "99", "--config", config.to_str().unwrap()];
     prune(&world, &words).must(1);
@@ -158,7 +174,8 @@ fn a_store_without_any_room_left_can_still_be_pruned_and_used() {
     client.backup().must_fail();
     assert!(percent_free(&world) < 1.0);
     std::fs::write(client.tree.join("ballast"), noise(98, 20_000_000)).unwrap();
-    prune(&world, &["--prune", "--verbose"]);
+    let config = world.server_config("few.toml", "log = 'file'\nmin_keep = 1\n");
+    prune(&world, &["--prune", "--verbose", "--config", config.to_str().unwrap()]);
     assert_eq!(world.snapshots("web1"), [names[1].as_str()]);
     client.backup().must(0);
     assert_eq!(world.snapshots("web1").len(), 2);
@@ -172,7 +189,7 @@ fn one_prune_at_a_time() {
     let mut holder = world.as_user([held, &lock, Path::new("sleep"), Path::new("20")]);
     let holder = crate::run::start(&mut holder);
     let sleep = holder.descendant("sleep");
-    prune(&world, &["--prune"]).must(4);
+    run(world.server("byteback-prune").arg("--prune")).must(4);
     kill(sleep, Signal::SIGKILL).unwrap();
     holder.wait();
     prune(&world, &["--prune"]).must(0);

@@ -211,5 +211,8 @@ fn content(file: &mut File) -> Vec<u8> {
 
 /// A path of a built program inside the sandbox.
 pub fn program(name: &str) -> PathBuf {
-    PathBuf::from("/run/byteback-sandbox/bin").join(name)
+    PathBuf::from(SANDBOX_BIN).join(name)
 }
+
+/// Where every user reaches what was built.
+pub const SANDBOX_BIN: &str = "/run/byteback-sandbox/bin";

@@ -53,7 +53,8 @@ fn many_clients_and_the_pruner_live_together() {
     let world = World::with_size("soak-many", "2G");
     let names = ["a", "b", "c", "d", "e", "f"];
     let clients: Vec<Client> = names.iter().map(|name| Client::enrolled(&world, name)).collect();
-    let config = world.server_config("soak.toml", "log = 'file'\nsnapshot_interval = 0\nmin_age = 0\n");
+    let config =
+        world.server_config("soak.toml", "log = 'file'\nsnapshot_interval = 0\nmin_age = 0\nmin_keep = 0\n");
     for round in 0..8_u8 {
         thread::scope(|scope| {
             for (number, client) in clients.iter().enumerate() {

@@ -5,6 +5,7 @@
 
 mod confinement;
 mod login;
+mod space;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -90,6 +91,7 @@ pub(in crate::journey) fn findings(
     findings.extend(seen.findings);
     server::act_as_owner_of(&store)?;
     findings.extend(confinement::look(&store, &config, remember));
+    findings.extend(space::look(&store, &config));
     Ok(findings)
 }
 

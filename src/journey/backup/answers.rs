@@ -21,8 +21,8 @@ const MOST_KEPT: usize = 64 * 1024;
 /// ssh's own status when the connection failed (ssh(1), EXIT STATUS).
 const SSH_FAILED: i32 = 255;
 
-/// Asks whether the push may start; gives what the server has. On a later attempt "busy" is most likely the last one of our own,
-/// which the server has not yet given up.
+/// Asks whether the push may start; gives what the server has. A server that makes room is asked again; and on
+/// a later attempt "busy" is most likely the last one of our own, which the server has not yet given up.
 pub(super) fn prepare(
     run: &Run,
     connection: &Connection,
@@ -32,7 +32,7 @@ pub(super) fn prepare(
     let message = sentence(&answer);
     match answer.outcome {
         Outcome::Ok => Ok(answer.standing),
-        Outcome::Busy if attempt > 1 => Err(Trouble::Passing(busy(&message))),
+        Outcome::Busy if attempt > 1 || answer.making_room => Err(Trouble::Passing(busy(&message))),
         Outcome::Busy => Err(Failure::busy(busy(&message)).into()),
         Outcome::Refused => Err(Failure::refused(refused(&message)).into()),
         Outcome::Failed | Outcome::Snapshot | Outcome::NotDue => {
@@ -127,14 +127,8 @@ mod tests {
 
     fn answer(outcome: Outcome, message: &str) -> Answer {
         let snapshot = Some("2026-11-20T23:47+0000".to_owned());
-        Answer {
-            schema: 1,
-            outcome,
-            client: "web1".to_owned(),
-            snapshot,
-            message: message.to_owned(),
-            standing: None,
-        }
+        let (client, message) = ("web1".to_owned(), message.to_owned());
+        Answer { schema: 1, outcome, client, snapshot, message, making_room: false, standing: None }
     }
 
     #[test]

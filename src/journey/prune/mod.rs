@@ -1,37 +1,55 @@
-//! Making room: while too little is free, discard the least important snapshot, wait until its space
-//! is really back, look again. The plan comes first, with a reason for each snapshot; a dry run prints
-//! that same plan.
+//! Making room: measure the runs that ended, decide what goes, with a reason for each snapshot, and discard
+//! one after the other until there is enough. A dry run prints the same plan that a run carries out.
 //!
-//! It never deletes what the plan keeps, and it stops where deleting no longer helps: when room is
-//! stranded in metadata chunks only root's balance gives it back.
+//! It never deletes what the plan keeps, and nobody's history pays for a backup that is abnormally large. It
+//! stops where deleting no longer helps: when room is stranded in metadata chunks only root's balance gives it
+//! back. It works on a store that is completely full: what cannot be written is told and skipped.
 
+mod deletions;
+mod known;
+mod measure;
 mod report;
+mod simulate;
 
-use std::io;
-
-use anyhow::{Error, Result, bail};
+use anyhow::{Result, bail};
 
 use super::server::{Place, Server};
-use crate::model::{ByteSize, ClientName, Failure, SnapshotName, Status};
-pub use crate::policy::importance::Order;
-use crate::policy::prune::{PrunePlan, Step};
-use crate::policy::room::Room;
+use crate::model::{ClientName, Failure, Status};
+use crate::policy::goal::Goal;
+pub use crate::policy::prune::Order;
+use crate::policy::prune::{PrunePlan, Rules};
+use crate::policy::tiers;
 use crate::system::lock::{self, Locking};
+use crate::system::signals::Signals;
 use crate::system::{clock, console};
-use report::Report;
+use deletions::Deletions;
+use known::{Known, Runs};
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Show every snapshot and delete none.
+    List,
+    /// Delete; `force`: also when `minpercent` is free already.
+    Prune {
+        /// Begin below `maxpercent`.
+        force: bool,
+    },
+    /// The same after a run of this client, whose data have not been measured yet.
+    AfterRun(ClientName),
+    /// Play so many days of the future.
+    Simulate(u32),
+}
 
 /// What is typed behind `byteback-prune`.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct Options {
-    /// Show every snapshot and delete none.
-    pub list: bool,
-    /// Begin although `minpercent` is free.
-    pub force: bool,
-    /// Begin below this percentage of free room.
-    pub minpercent: u8,
-    /// Go on until this percentage is free.
-    pub maxpercent: u8,
+    /// What is to be done.
+    pub action: Action,
+    /// Begin below this percentage of free room, whatever the configuration says.
+    pub minpercent: Option<u8>,
+    /// Go on until this percentage is free, whatever the configuration says.
+    pub maxpercent: Option<u8>,
     /// What makes a snapshot worth keeping.
     pub order: Order,
     /// Show what would be deleted and delete nothing.
@@ -44,163 +62,110 @@ pub struct Options {
     pub place: Place,
 }
 
-/// Lists or prunes.
+/// A pruner at work: the server, what it was told, and its marks.
+struct Pruner<'a> {
+    server: Server,
+    options: &'a Options,
+    minpercent: u8,
+    maxpercent: u8,
+}
+
+/// Lists, plays the future, or prunes.
 ///
 /// # Errors
-/// Busy (status 4) when another pruner is at work; failed (1) when only protected snapshots are left.
+/// Busy (status 4) when another pruner is at work; failed (1) when room is lacking and only protected
+/// snapshots are left, and while an abnormal backup waits for an administrator.
 pub fn run(options: &Options) -> Result<Status> {
-    if options.minpercent > options.maxpercent {
+    let server = Server::open(&options.place, "byteback-prune")?;
+    let minpercent = options.minpercent.unwrap_or(server.config.minpercent);
+    let maxpercent = options.maxpercent.unwrap_or(server.config.maxpercent);
+    if minpercent > maxpercent {
         bail!(Failure::misuse(format!(
-            "minpercent ({}) must not be above maxpercent ({})",
-            options.minpercent, options.maxpercent
+            "minpercent ({minpercent}) must not be above maxpercent ({maxpercent})"
         )));
     }
-    let server = Server::open(&options.place, "byteback-prune")?;
-    if options.list {
-        report::list(&server, &plan(&server, options.order)?, options.json)?;
-        return Ok(Status::Done);
+    let pruner = Pruner { server, options, minpercent, maxpercent };
+    for why in tiers::broken_rules(&pruner.server.config) {
+        complain(&pruner.server, &why);
     }
-    if options.dry_run {
-        return dry_run(&server, options);
+    match &options.action {
+        Action::List => report::list(&pruner, &Known::gather(&pruner.server)?),
+        Action::Simulate(days) => simulate::show(&pruner, &Known::gather(&pruner.server)?, *days),
+        Action::Prune { .. } if options.dry_run => pruner.rehearse(),
+        Action::Prune { .. } => pruner.prune(None),
+        Action::AfterRun(client) => pruner.prune(Some(client)),
     }
-    let lock = lock::try_exclusive(&server.store.state_directory()?.join("prune.lock"))?;
-    let Locking::Held(_lock) = lock else {
-        bail!(Failure::busy("another byteback-prune is at work"));
-    };
-    let unfinished = finish_discards(&server)?;
-    server.store.volume().finish_waiting()?;
-    make_room(&server, options, unfinished)
 }
 
-/// What would go, in order. How many of them it takes is known only when their room is back.
-fn dry_run(server: &Server, options: &Options) -> Result<Status> {
-    let room = server.store.volume().room()?;
-    if is_enough_to_begin_with(&room, options) {
-        report::nothing_to_do(&room, options)?;
-        return Ok(Status::Done);
+impl Pruner<'_> {
+    /// What would go, in order. How many of them it takes is known only when their room is back.
+    fn rehearse(&self) -> Result<Status> {
+        let mut known = Known::gather(&self.server)?;
+        known.catch_up_in_mind(&self.server);
+        report::rehearse(self, &known)
     }
-    report::dry_run(server, &plan(server, options.order)?, &room, options)?;
-    Ok(Status::Done)
-}
 
-fn is_enough_to_begin_with(room: &Room, options: &Options) -> bool {
-    let mark = if options.force { options.maxpercent } else { options.minpercent };
-    room.percent_free() >= f64::from(mark)
-}
+    fn prune(&self, after_run: Option<&ClientName>) -> Result<Status> {
+        let server = &self.server;
+        let lock = lock::try_exclusive(&server.store.state_directory()?.join("prune.lock"))?;
+        let Locking::Held(_lock) = lock else {
+            bail!(Failure::busy("another byteback-prune is at work"));
+        };
+        let signals = Signals::watch()?;
+        let mut troubles = self.finish_discards()?;
+        server.store.volume().finish_waiting()?;
+        troubles += self.catch_up(after_run)?;
+        let mut known = Known::gather(server)?;
+        troubles += known.troubles;
+        let mut deletions = Deletions::new(self, &signals, troubles)?;
+        let plan = PrunePlan::new(&known.inventory, &self.rules(), clock::now());
+        deletions.carry_out(&plan, &mut known.runs)?;
+        deletions.conclude()
+    }
 
-/// Carries on where a pruner was killed. What cannot be finished is told and keeps nobody else's room.
-fn finish_discards(server: &Server) -> Result<usize> {
-    let volume = server.store.volume();
-    let mut failed = 0;
-    for client in volume.clients()? {
-        match volume.finish_discards(&client) {
-            Ok(0) => {}
-            Ok(finished) => server.log.info(format_args!("pruned client={client} unfinished={finished}")),
-            Err(error) => {
-                failed += 1;
-                complain(server, &format!("{error:#}"));
+    /// Measures what ended since the last pruner looked, before anything is decided.
+    fn catch_up(&self, after_run: Option<&ClientName>) -> Result<usize> {
+        let mut troubles = 0;
+        for client in self.server.store.volume().clients()? {
+            if let Err(error) = measure::catch_up(&self.server, &client, after_run == Some(&client)) {
+                troubles += 1;
+                complain(&self.server, &format!("the last backup of {client} is not measured: {error:#}"));
             }
         }
+        Ok(troubles)
     }
-    Ok(failed)
+
+    /// Carries on where a pruner was killed. What cannot be finished is told and keeps nobody else's room.
+    fn finish_discards(&self) -> Result<usize> {
+        let volume = self.server.store.volume();
+        let mut troubles = 0;
+        for client in volume.clients()? {
+            match volume.finish_discards(&client) {
+                Ok(0) => {}
+                Ok(finished) => {
+                    self.server.log.info(format_args!("pruned client={client} unfinished={finished}"));
+                }
+                Err(error) => {
+                    troubles += 1;
+                    complain(&self.server, &format!("{error:#}"));
+                }
+            }
+        }
+        Ok(troubles)
+    }
+
+    fn goal(&self, runs: &Runs) -> Goal {
+        let force = self.options.action == Action::Prune { force: true };
+        Goal::of(self.minpercent.into(), self.maxpercent.into(), force, &runs.pending())
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        Rules { order: self.options.order, config: &self.server.config }
+    }
 }
 
 /// One line of trouble that does not end the run.
 fn complain(server: &Server, trouble: &str) {
     server.log.warning(format_args!("failed {trouble}"));
     console::say(format_args!("byteback-prune: {trouble}"));
-}
-
-fn make_room(server: &Server, options: &Options, unfinished: usize) -> Result<Status> {
-    let before = server.store.volume().room()?;
-    if is_enough_to_begin_with(&before, options) {
-        if options.verbose || options.json {
-            report::nothing_to_do(&before, options)?;
-        }
-        return Ok(if unfinished == 0 { Status::Done } else { Status::Failed });
-    }
-    server.store.volume().check_discard()?;
-    let plan = plan(server, options.order)?;
-    let mut report = Report::new(before, options);
-    let (mut room, mut failed) = (before, unfinished);
-    for step in plan.deletions() {
-        if room.percent_free() >= f64::from(options.maxpercent) {
-            break;
-        }
-        if let Some(advice) = stranded(&room, server) {
-            report.print()?;
-            bail!(Failure::failed(advice));
-        }
-        match delete(server, step, &room, options) {
-            Ok((after, back)) => {
-                report.deleted(step, back);
-                room = after;
-            }
-            // Somebody reads it: the next one would not bring this one's room back.
-            Err(error) if is_awaited(&error) => {
-                report.print()?;
-                return Err(error);
-            }
-            Err(error) => {
-                failed += 1;
-                complain(server, &format!("{error:#}"));
-            }
-        }
-    }
-    report.print()?;
-    if room.percent_free() < f64::from(options.maxpercent) {
-        bail!(Failure::failed(report::only_protected_left(&plan, &room, options)));
-    }
-    Ok(if failed == 0 { Status::Done } else { Status::Failed })
-}
-
-/// Discards one snapshot; tells the room that there is then, and how many bytes of data came back.
-fn delete(server: &Server, step: &Step, room: &Room, options: &Options) -> Result<(Room, u64)> {
-    let volume = server.store.volume();
-    volume.discard(&step.client, &step.snapshot)?;
-    let after = volume.room()?;
-    let back = after.data_avail().saturating_sub(room.data_avail());
-    let (Step { client, snapshot, verdict }, free) = (step, after.percent_free());
-    server.log.info(format_args!(
-        "pruned client={client} snapshot={snapshot} reason={verdict} room={back} free={free:.1}%"
-    ));
-    if options.verbose {
-        let back = ByteSize(back);
-        console::say(format_args!("{client}/{snapshot} deleted ({verdict}): {back} back, {free:.1} % free"));
-    }
-    Ok((after, back))
-}
-
-/// Whether it is gone from every listing and only its space is not back yet.
-fn is_awaited(error: &Error) -> bool {
-    let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
-    kinds.into_iter().any(|kind| kind == io::ErrorKind::TimedOut)
-}
-
-/// Deleting would throw history away without giving data any room.
-fn stranded(room: &Room, server: &Server) -> Option<String> {
-    let short_of_data = room.data_avail() < room.meta_avail();
-    let would_help = room.stranded_metadata() > room.data_avail() && room.stranded_metadata() > 1 << 30;
-    (short_of_data && would_help).then(|| {
-        let store = server.store.path().display();
-        format!(
-            "{} lie idle in metadata chunks, and no deletion gives them back; as root, run: \
-             btrfs balance start -musage=40 {store}",
-            ByteSize(room.stranded_metadata())
-        )
-    })
-}
-
-fn plan(server: &Server, order: Order) -> Result<PrunePlan> {
-    Ok(PrunePlan::new(&snapshots(server)?, clock::now(), server.config.min_age, order))
-}
-
-/// Every snapshot of every client.
-fn snapshots(server: &Server) -> Result<Vec<(ClientName, SnapshotName)>> {
-    let volume = server.store.volume();
-    let mut all = Vec::new();
-    for client in volume.clients()? {
-        all.extend(volume.snapshots(&client)?.into_iter().map(|snapshot| (client.clone(), snapshot)));
-    }
-    Ok(all)
 }

@@ -27,7 +27,7 @@ impl Command {
         client: &ClientName,
     ) -> Self {
         let default_timeout = config.io_timeout.as_secs();
-        let confine_root = confine_root(rsync, config, store, client);
+        let confine_root = confine_root(!rsync.sources().is_empty(), config, store, client);
         let mut argv = rsync.argv(&Added { default_timeout, confine_root });
         if config.is_off(Layer::FakeSuper) {
             argv.retain(|word| word != "--fake-super");
@@ -39,7 +39,7 @@ impl Command {
 
     /// A client's own words, for tests of what stands behind the grammar.
     #[cfg(debug_assertions)]
-    pub(super) fn raw(line: &[u8], config: &ServerConfig) -> Option<Self> {
+    pub(super) fn raw(line: &[u8], config: &ServerConfig, store: &Path, client: &ClientName) -> Option<Self> {
         use std::os::unix::ffi::OsStringExt;
         let words = line.split(|b| *b == b' ').map(|word| OsString::from_vec(word.to_vec()));
         let mut argv: Vec<OsString> = words.collect();
@@ -47,6 +47,12 @@ impl Command {
             return None;
         }
         argv.remove(0);
+        let pull = argv.iter().any(|word| word == "--sender");
+        if let Some(root) = confine_root(pull, config, store, client) {
+            let mut word = OsString::from("--confine-root=");
+            word.push(root);
+            argv.push(word);
+        }
         if !config.is_off(Layer::FakeSuper) {
             argv.push("--fake-super".into());
         }
@@ -56,14 +62,9 @@ impl Command {
 
 /// Where an rsync that knows `--confine-root` (3.5 and later, as set-up found out) keeps itself: in
 /// `current` for a push, in the client's directory for a pull.
-fn confine_root(
-    rsync: &ConfinedRsync,
-    config: &ServerConfig,
-    store: &Path,
-    client: &ClientName,
-) -> Option<PathBuf> {
+fn confine_root(pull: bool, config: &ServerConfig, store: &Path, client: &ClientName) -> Option<PathBuf> {
     let facts = rsync_facts::facts(&store.join(".byteback"), &config.rsync)?;
     let home = store.canonicalize().ok()?.join(client.as_str());
-    let root = if rsync.sources().is_empty() { home.join(Tree::Current.as_str()) } else { home };
+    let root = if pull { home } else { home.join(Tree::Current.as_str()) };
     facts.knows_confine_root.then_some(root)
 }

@@ -4,9 +4,14 @@
 //! The client is an enemy. Nothing that it sends reaches `exec`: words become a request, a request
 //! becomes a job, and what is run is printed anew from the job. Every verdict is exactly one log line.
 
+mod cage;
 mod command;
 mod explain;
+mod growth;
 mod list;
+mod log;
+mod search;
+mod snapshots;
 mod standing;
 mod transfer;
 mod visit;
@@ -14,10 +19,12 @@ mod visit;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
+use jiff::Timestamp;
 
 use super::server::{Place, Server};
 use super::snapshot;
+use crate::model::failure::status_of;
 use crate::model::{ClientName, Failure, Grant, Status};
 use crate::protocol::answer::{Answer, Outcome};
 use crate::protocol::lexer::Refusal;
@@ -33,6 +40,10 @@ const PROGRAM: &str = "byteback-receive";
 pub struct Options {
     /// Whose key it is; without it the former program's `BYTEBACK_HOST`.
     pub client: Option<ClientName>,
+    /// Let nothing be asked that changes anything.
+    pub read_only: bool,
+    /// From then on let nothing be asked.
+    pub until: Option<Timestamp>,
     /// The store and its configuration.
     pub place: Place,
     /// Print the verdict and run nothing.
@@ -62,30 +73,67 @@ impl From<Ending> for u8 {
 /// # Errors
 /// Refusals (status 3), "busy" (4), and what fails on the server (1).
 pub fn run(options: &Options) -> Result<Ending> {
-    let grant = grant(options.client.as_ref())?;
-    let line = environment::variable("SSH_ORIGINAL_COMMAND").unwrap_or_default().into_vec();
-    let request = Request::parse(&line);
+    serve(options, &environment::variable("SSH_ORIGINAL_COMMAND").unwrap_or_default().into_vec())
+}
+
+/// The same for a request that came by another way than sshd's environment.
+///
+/// # Errors
+/// As for [`run`].
+pub(super) fn serve(options: &Options, line: &[u8]) -> Result<Ending> {
+    let grant = grant(options)?;
+    let request = Request::parse(line);
     if options.explain {
+        let permitted = |request| match permit(&grant, &request) {
+            Ok(()) => Ok(request),
+            Err(failure) => Err(Refusal(failure.message)),
+        };
+        let request = request.and_then(permitted);
         return explain::print(&grant, &request, &options.place).map(Ending::Own);
     }
-    let visit = Visit::new(Server::open(&options.place, PROGRAM)?, grant, peer(), key_fingerprint());
+    let server = Server::open(&options.place, PROGRAM).map_err(name_full_store)?;
+    let visit = Visit::new(server, grant, peer(), key_fingerprint());
     let request = match request {
         Ok(request) => request,
-        Err(refusal) => return unknown(&visit, refusal, &line),
+        Err(refusal) => return unknown(&visit, refusal, line),
     };
-    match visit.admit(&request) {
+    let permitted = permit(&visit.grant, &request).map_err(Into::into);
+    match permitted.and_then(|()| visit.admit(&request)).map_err(name_full_store) {
         Ok(job) => {
             visit.log_accept(request.name());
-            carry_out(&visit, job).inspect_err(|error| visit.log_failure(request.name(), error))
+            carry_out(&visit, job)
+                .map_err(name_full_store)
+                .inspect_err(|error| visit.log_failure(request.name(), error))
         }
         Err(error) => answer_or_fail(&visit, &request, visit.refuse(request.name(), &error)),
     }
 }
 
+/// A full disk is met in many places, at a lock, a record, a snapshot; each time it is the same, and for the same
+/// person to mend.
+fn name_full_store(error: Error) -> Error {
+    // What says that room is being made has said enough.
+    if !files::is_full(&error) || status_of(&error) == Status::Busy {
+        return error;
+    }
+    error.context(Failure::failed(
+        "the server's store is full; its administrator must make room with byteback-prune or a larger disk, then try again",
+    ))
+}
+
+/// Whether the key is good for this. Only what is known to change nothing counts as reading.
+fn permit(grant: &Grant, request: &Request) -> Result<(), Failure> {
+    let reads_only = matches!(
+        request,
+        Request::Ping(_) | Request::List(_) | Request::Snapshots | Request::Pull(_) | Request::OldRestore(_)
+    );
+    grant.permits(reads_only, clock::now())
+}
+
 /// What the grammar does not know is refused.
 fn unknown(visit: &Visit, refusal: Refusal, line: &[u8]) -> Result<Ending> {
     #[cfg(debug_assertions)]
-    if let Some(job) = visit.admit_raw(line) {
+    if let Some(job) = visit.admit_raw(line).filter(|_| !visit.grant.read_only) {
         return carry_out(visit, job?);
     }
     let _ = line;
@@ -102,15 +150,15 @@ fn key_fingerprint() -> Option<String> {
 
 /// The key line names the client. Only a line of the former program, which names it in the
 /// environment that sshd sets from the same line, has no `--client`.
-fn grant(client: Option<&ClientName>) -> Result<Grant> {
-    if let Some(client) = client {
-        return Ok(Grant { client: client.clone() });
+fn grant(options: &Options) -> Result<Grant> {
+    if let Some(client) = options.client.clone() {
+        return Ok(Grant { client, read_only: options.read_only, until: options.until });
     }
     let nobody =
         "the key line in authorized_keys names no client; enrol the client again with byteback-setup-client";
     let name = environment::text("BYTEBACK_HOST").context(Failure::misuse(nobody))?;
     let client = name.parse().with_context(|| Failure::misuse("BYTEBACK_HOST is no client's name"))?;
-    Ok(Grant { client })
+    Ok(Grant { read_only: options.read_only, until: options.until, ..Grant::full(client) })
 }
 
 /// The address that sshd says the client came from (ssh(1), ENVIRONMENT).
@@ -128,12 +176,13 @@ fn carry_out(visit: &Visit, job: Job) -> Result<Ending> {
             let answer = Answer { standing, ..visit.answer(Outcome::Ok, "the backup may start") };
             Ok(tell(&answer, manner))
         }
-        Job::Complete(manner) => Ok(complete(visit, manner)),
-        Job::List(job) => {
-            let home = visit.server.store.volume().home(&visit.grant.client)?;
-            visit.bound_own_work()?;
-            list::print(&job, &home).map(Ending::Own)
+        Job::Complete(manner) => {
+            let ending = complete(visit, manner);
+            growth::start_pruner(visit); // the client has its answer
+            Ok(ending)
         }
+        Job::List(job) => list::print(visit, &job).map(Ending::Own),
+        Job::Snapshots(job) => list::print_snapshots(visit, &job).map(Ending::Own),
         Job::Push(job) => transfer::push(visit, job),
         Job::Pull(job) => transfer::pull(visit, &job),
     }
@@ -150,10 +199,8 @@ fn complete(visit: &Visit, manner: Manner) -> Ending {
             Answer { snapshot, standing, ..visit.answer(taken.outcome(), &taken.to_string()) }
         }
         Err(error) => {
-            visit.server.log.warning(format_args!(
-                "failed client={} request=complete reason={error:#}",
-                visit.grant.client
-            ));
+            let error = name_full_store(error);
+            visit.log_failure("complete", &error);
             visit.answer(Outcome::Failed, &format!("no snapshot was taken: {error:#}"))
         }
     };
@@ -172,7 +219,7 @@ fn noted<T>(visit: &Visit, standing: Result<T>) -> Option<T> {
 /// A client that asked with `--json` gets its refusal as an answer, all others as an error.
 fn answer_or_fail(visit: &Visit, request: &Request, failure: anyhow::Error) -> Result<Ending> {
     let Some(manner) = request.manner().filter(|manner| manner.json) else { return Err(failure) };
-    let outcome = match crate::model::failure::status_of(&failure) {
+    let outcome = match status_of(&failure) {
         Status::Busy => Outcome::Busy,
         Status::Refused => Outcome::Refused,
         Status::Done | Status::Failed | Status::Misuse => Outcome::Failed,

@@ -1,22 +1,19 @@
 //! rsync, confined: started with its directory in the one tree that it may touch, watched to its end.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::process::Child;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use super::Ending;
 use super::command::Command;
+use super::growth::{self, Observer};
 use super::visit::{PullJob, PushJob, Visit};
-use crate::model::Failure;
+use super::{Ending, cage};
 use crate::model::run::Push;
-use crate::model::server_config::{Confinement, Layer, ServerConfig};
-use crate::store::noted;
-use crate::system::confine::{Cage, Layers, Plan, Reach, Reachable, Start, strip_process};
+use crate::system::confine::{Plan, Reach, Reachable, Start};
+use crate::system::fork::{Running, Waiting};
 use crate::system::lock::Lock;
-use crate::system::watch::{Cause, Ended, Watch};
-use crate::system::{clock, console, fork, identity, process};
+use crate::system::watch::{self, Cause, Ended, Watch};
+use crate::system::{clock, console, process};
 
 /// What rsync itself tells when a signal ended it (rsync(1): "received SIGUSR1 or SIGINT").
 const ENDED_BY_SIGNAL: u8 = 20;
@@ -30,20 +27,34 @@ pub(super) fn push(visit: &Visit, job: PushJob) -> Result<Ending> {
     // A dry run leaves the tree as it was, so what the last real push left behind stays true.
     let remember =
         |record: &Push| if job.command.changes_tree { state.remember_push(record) } else { Ok(()) };
+    let mut observer = Observer::begin(visit, &state, &mut record)?;
+    let mut watch = Watch::begin()?;
+    let waiting = prepare(visit, &job.command, &trees, Start::InTree, job.lock.as_ref())?;
     // Before rsync can change anything the tree counts as unfinished, whatever becomes of this process.
     if job.command.changes_tree {
-        state.announce_push(&record)?;
+        state.announce_push(&record).map_err(|error| growth::name_full_store(visit, error))?;
     }
-    let mut watch = Watch::begin()?;
-    let mut child = start(visit, &job.command, &trees, Start::InTree, job.lock.as_ref())?;
-    remember(&record)?;
-    let end = watch.until_end(&mut child, job.command.patience)?;
+    let child = begin(visit, waiting)?;
+    // The announcement may not outlive a crash of the machine; what rsync does meanwhile may.
+    if let Err(error) = remember(&record) {
+        watch::end(&child)?;
+        return Err(growth::name_full_store(visit, error));
+    }
+    let stops = |written| job.command.changes_tree && observer.stops(&mut record, written);
+    let end = watch.until_end_or(&child, job.command.patience, growth::EVERY, stops)?;
     record.ended = Some(clock::now());
     record.status = end.status.code().filter(|_| end.cause == Cause::Itself);
     (record.bytes_read, record.bytes_written) = (end.bytes_read, end.bytes_written);
-    remember(&record)?;
+    let ending = ending(visit, "push", &end);
+    remember(&record).map_err(|error| growth::name_full_store(visit, error))?;
+    if job.command.changes_tree {
+        observer.conclude(&mut record)?;
+    }
     drop(job.lock);
-    Ok(ending(visit, "push", &end))
+    if job.command.changes_tree && !record.is_complete() {
+        growth::start_pruner(visit); // no "complete" will come
+    }
+    Ok(ending)
 }
 
 /// Sends what the client asked back.
@@ -55,74 +66,52 @@ pub(super) fn pull(visit: &Visit, job: &PullJob) -> Result<Ending> {
         .map(|(_, open)| Reachable { directory: &open.directory, reach: Reach::Read })
         .collect();
     let mut watch = Watch::begin()?;
-    let mut child = start(visit, &job.command, &trees, Start::AboveTrees(&home), None)?;
-    let end = watch.until_end(&mut child, job.command.patience)?;
+    let child = begin(visit, prepare(visit, &job.command, &trees, Start::AboveTrees(&home), None)?)?;
+    let end = watch.until_end(&child, job.command.patience)?;
     Ok(ending(visit, "pull", &end))
 }
 
-fn start(
+/// A child that goes into its cage while we do something else.
+fn prepare(
     visit: &Visit,
     orders: &Command,
     trees: &[Reachable<'_>],
     start: Start<'_>,
     lock: Option<&Lock>,
-) -> Result<Child> {
+) -> Result<Waiting> {
     let config = &visit.server.config;
-    let plan = Plan { trees, program: Some(&config.rsync), start, layers: layers(config) };
-    let mut cage = Cage::build(&plan)?;
-    let missing = cage.missing();
-    if !missing.is_empty() && config.confinement == Confinement::Kernel {
-        bail!(Failure::refused(format!(
-            "this server's kernel lacks {}; the administrator can allow that with confinement = \"arguments-only\"",
-            missing.join(" and ")
-        )));
-    }
-    note_lacks(visit, &missing, plan.layers.namespace && !cage.has_cell())?;
+    let plan = Plan { trees, program: Some(&config.rsync), start, layers: cage::layers(config) };
+    let cage = cage::build(visit, &plan)?;
     let mut command = process::command(&config.rsync);
-    command.args(&orders.argv).process_group(0); // the watch ends the group: rsync forks
+    command.args(&orders.argv);
     let keep =
         lock.map(|lock| lock.file().try_clone()).transpose().context("cannot share the lock with rsync")?;
     let keep: Vec<OwnedFd> = keep.into_iter().map(OwnedFd::from).collect();
-    let max_memory = config.max_memory.0;
-    fork::spawn_confined(&mut command, move || {
-        strip_process(&keep, max_memory)?;
-        cage.enter()
-    })
+    cage.start(&mut command, &keep, config.max_memory.0)
 }
 
-/// What this kernel does not offer stands in the log once, and again after the next kernel.
-fn note_lacks(visit: &Visit, missing: &[&str], no_namespace: bool) -> Result<()> {
-    let namespace = no_namespace.then_some("user and mount namespaces for an ordinary user");
-    let state = visit.server.store.state_directory()?;
-    for lack in missing.iter().copied().chain(namespace) {
-        let text = format!("this kernel lacks {lack}; rsync is confined without it (byteback-admin check)");
-        if noted::note_once(&state, &format!("{lack} {}", identity::kernel_release()), &text) {
-            visit.server.log.warning(&text);
-        }
+/// rsync begins.
+fn begin(visit: &Visit, waiting: Waiting) -> Result<Running> {
+    let child = waiting.go()?;
+    if let Some(why) = child.without {
+        cage::note_without(visit, why)?;
     }
-    Ok(())
-}
-
-fn layers(config: &ServerConfig) -> Layers {
-    Layers {
-        landlock: !config.is_off(Layer::Landlock),
-        seccomp: !config.is_off(Layer::Seccomp),
-        namespace: config.namespace && !config.is_off(Layer::Namespace),
-    }
+    Ok(child)
 }
 
 /// The client sees rsync's own status; why it was ended by us it is told in a sentence.
 fn ending(visit: &Visit, request: &str, end: &Ended) -> Ending {
     let Ended { status, cause, .. } = *end;
-    let client = &visit.grant.client;
     let why = match cause {
-        Cause::Itself if status.success() => return Ending::Rsync(0),
+        // An rsync that ended well had nothing left to say when its peer went away.
+        Cause::Itself | Cause::ConnectionLost if status.success() => return Ending::Rsync(0),
         Cause::Itself => format!("rsync ended with {status}"),
         Cause::ConnectionLost => "the connection was lost".to_owned(),
         Cause::Silent(time) => format!("nothing came from the client for {} seconds", time.as_secs()),
         Cause::Told(signal) => format!("the server ended it ({signal})"),
+        Cause::Stopped => "it is abnormally large and the store is short of room".to_owned(),
     };
-    visit.server.log.warning(format_args!("ended client={client} request={request} reason={why}"));
+    visit.log_end("ended", request, &why);
     if matches!(cause, Cause::Silent(_) | Cause::Told(_)) {
         console::say(format_args!("byteback-receive: stopped: {why}"));
     }

@@ -1,32 +1,27 @@
 //! One request on its way to a verdict: what must be true before anything is done for it.
 
-use std::fmt::Display;
+use std::cell::Cell;
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::alarm;
 
 use super::command::Command;
+use super::growth;
+use super::search;
 use crate::journey::server::Server;
-use crate::model::failure::status_of;
 use crate::model::server_config::Layer;
-use crate::model::{Failure, Grant, Status, Tree, escaped};
+use crate::model::{Failure, Grant, Tree};
 use crate::protocol::answer::{Answer, Outcome};
 use crate::protocol::find_query::FindQuery;
 use crate::protocol::request::{Manner, Request};
 use crate::protocol::rsync_args::{ConfinedRsync, Source};
-use crate::store::refusals::Folded;
-use crate::store::{OpenTree, search};
-use crate::system::clock;
+use crate::store::OpenTree;
 use crate::system::lock::{Lock, Locking};
 
 /// How long a new push waits for the last one of the same client to end: its rsync may need a moment
 /// to notice that the connection is gone.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Most files that a search of the former program's restore may name.
-const MOST_SOURCES: usize = 10_000;
 
 /// One connection of one client.
 pub(super) struct Visit {
@@ -35,6 +30,8 @@ pub(super) struct Visit {
     pub(super) peer: Option<String>,
     /// The fingerprint of the key, where sshd tells which one it was.
     pub(super) key: Option<String>,
+    /// Whether this visit found the store short of room and had the pruner started.
+    pub(super) making_room: Cell<bool>,
 }
 
 /// A request that was admitted, with everything held open that it needs.
@@ -43,6 +40,7 @@ pub(super) enum Job {
     Prepare(Manner),
     Complete(Manner),
     List(ListJob),
+    Snapshots(SnapshotsJob),
     Push(PushJob),
     Pull(PullJob),
 }
@@ -51,6 +49,16 @@ pub(super) enum Job {
 pub(super) struct ListJob {
     pub(super) query: FindQuery,
     pub(super) json: bool,
+    pub(super) trees: Vec<(Tree, OpenTree)>,
+    /// `current`, when what it no longer holds is looked for.
+    pub(super) gone_from: Option<OpenTree>,
+    /// One of the client's places.
+    pub(super) _place: Lock,
+}
+
+/// Tell which snapshots there are.
+pub(super) struct SnapshotsJob {
+    /// Newest first.
     pub(super) trees: Vec<(Tree, OpenTree)>,
     /// One of the client's places.
     pub(super) _place: Lock,
@@ -68,6 +76,8 @@ pub(super) struct PushJob {
 pub(super) struct PullJob {
     pub(super) command: Command,
     pub(super) trees: Vec<(Tree, OpenTree)>,
+    /// Keeps them from being deleted meanwhile.
+    pub(super) _held: Vec<Lock>,
     /// One of the client's places for restores, and one of those that all clients share. rsync does not
     /// inherit them: it ends with this process.
     pub(super) _places: [Lock; 2],
@@ -75,7 +85,7 @@ pub(super) struct PullJob {
 
 impl Visit {
     pub(super) fn new(server: Server, grant: Grant, peer: Option<String>, key: Option<String>) -> Self {
-        Self { server, grant, peer, key }
+        Self { server, grant, peer, key, making_room: Cell::new(false) }
     }
 
     /// Whether the request may be carried out now. Changes nothing but taking the client's lock.
@@ -89,6 +99,7 @@ impl Visit {
         Ok(match request {
             Request::Ping(manner) => Job::Ping(*manner),
             Request::Prepare(manner) => {
+                growth::admit(self)?;
                 self.lock_writer(Duration::ZERO)?;
                 Job::Prepare(*manner)
             }
@@ -96,7 +107,15 @@ impl Visit {
             Request::List(list) => {
                 let place = self.take_own_place()?;
                 let trees = self.trees_of(&list.query)?;
-                Job::List(ListJob { query: list.query.clone(), json: list.json, trees, _place: place })
+                let current = || self.open_for_reading(&Tree::Current);
+                let gone_from = list.query.deleted.then(current).transpose()?;
+                let query = list.query.clone();
+                Job::List(ListJob { query, json: list.json, trees, gone_from, _place: place })
+            }
+            Request::Snapshots => {
+                let place = self.take_own_place()?;
+                let trees = self.trees_of(&FindQuery::default())?;
+                Job::Snapshots(SnapshotsJob { trees, _place: place })
             }
             Request::Push(rsync) => self.admit_push(rsync)?,
             Request::Pull(rsync) => Job::Pull(self.admit_pull(rsync)?),
@@ -117,6 +136,9 @@ impl Visit {
     }
 
     fn admit_write(&self, command: Command) -> Result<Job> {
+        if command.changes_tree {
+            growth::admit(self)?;
+        }
         let lock =
             if self.server.config.is_off(Layer::Lock) { None } else { Some(self.lock_writer(PATIENCE)?) };
         let current = self.server.store.volume().open(&self.grant.client, &Tree::Current)?;
@@ -132,23 +154,24 @@ impl Visit {
         names.dedup();
         let open = |tree: &Tree| Ok((tree.clone(), self.open_for_reading(tree)?));
         let trees = names.into_iter().map(open).collect::<Result<_>>()?;
-        let command = self.command_for(rsync);
-        Ok(PullJob { command, trees, _places: [self.take_own_place()?, self.take_restore_place()?] })
+        self.pull_job(self.command_for(rsync), trees)
+    }
+
+    fn pull_job(&self, command: Command, trees: Vec<(Tree, OpenTree)>) -> Result<PullJob> {
+        let held = trees.iter().map(|(_, open)| open.hold_for_reading()).collect::<Result<_>>()?;
+        let places = [self.take_own_place()?, self.take_restore_place()?];
+        Ok(PullJob { command, trees, _held: held, _places: places })
     }
 
     /// A test's request that the grammar would not let through.
     #[cfg(debug_assertions)]
     pub(super) fn admit_raw(&self, line: &[u8]) -> Option<Result<Job>> {
-        let command = Command::raw(line, &self.server.config)?;
+        let command = Command::raw(line, &self.server.config, self.server.store.path(), &self.grant.client)?;
         if !command.argv.iter().any(|word| word == "--sender") {
             return Some(self.admit_write(command));
         }
         let open = |tree: Tree| Ok((tree.clone(), self.open_for_reading(&tree)?));
-        let job = open(Tree::Current).and_then(|current| {
-            let places = [self.take_own_place()?, self.take_restore_place()?];
-            Ok(Job::Pull(PullJob { command, trees: vec![current], _places: places }))
-        });
-        Some(job)
+        Some(open(Tree::Current).and_then(|current| self.pull_job(command, vec![current])).map(Job::Pull))
     }
 
     /// A snapshot must be read-only: only then is what the client gets what the server froze.
@@ -174,17 +197,25 @@ impl Visit {
         let volume = self.server.store.volume();
         let mut trees = Vec::new();
         for snapshot in volume.snapshots(&self.grant.client)?.into_iter().rev() {
+            if query.at.is_some_and(|at| snapshot.time().is_none_or(|time| time > at)) {
+                continue;
+            }
             let tree = Tree::Snapshot(snapshot);
             let open = volume.open(&self.grant.client, &tree)?;
             // One that somebody made writable must not keep all others from being found.
             if open.read_only {
                 trees.push((tree, open));
+                if query.at.is_some() {
+                    return Ok(trees);
+                }
             } else {
-                self.server.log.warning(format_args!(
-                    "skipped client={} snapshot={tree} reason=writable",
-                    self.grant.client
-                ));
+                self.log_end("skipped", "list", &format!("snapshot {tree} is writable"));
             }
+        }
+        if let Some(at) = query.at {
+            bail!(Failure::refused(format!(
+                "no snapshot was taken before {at}; byteback-restore --snapshots lists them"
+            )));
         }
         Ok(trees)
     }
@@ -197,21 +228,7 @@ impl Visit {
             ));
         }
         let _place = self.take_own_place()?;
-        let trees = self.trees_of(query)?;
-        self.bound_own_work()?;
-        let mut sources = Vec::new();
-        search::run(query, &trees, &mut |entry| {
-            if sources.len() == MOST_SOURCES {
-                bail!(Failure::refused("too many files match; name a directory above them instead"));
-            }
-            sources.push(Source::named(entry.tree, &entry.path));
-            Ok(())
-        })?;
-        alarm::cancel();
-        if sources.is_empty() {
-            bail!(Failure::refused("no file matches"));
-        }
-        Ok(sources)
+        search::sources(self, query, &self.trees_of(query)?)
     }
 
     /// A client has a quarter of all places for its restores and searches, so that it leaves some to others.
@@ -236,17 +253,6 @@ impl Visit {
         }
     }
 
-    /// What this process itself does for a client is bounded as rsync is: in memory, and in time, since a
-    /// search may find nothing for hours and never notice that its client has gone.
-    pub(super) fn bound_own_work(&self) -> Result<()> {
-        let config = &self.server.config;
-        let (_, hard) = getrlimit(Resource::RLIMIT_DATA).context("cannot ask for a limit")?;
-        setrlimit(Resource::RLIMIT_DATA, config.max_memory.0.min(hard), hard)
-            .context("cannot set a limit")?;
-        alarm::set(u32::try_from(config.io_timeout.as_secs()).unwrap_or(u32::MAX));
-        Ok(())
-    }
-
     fn lock_writer(&self, patience: Duration) -> Result<Lock> {
         match self.server.store.client_state(&self.grant.client)?.lock_writer(patience)? {
             Locking::Held(lock) => Ok(lock),
@@ -263,57 +269,16 @@ impl Visit {
     /// An answer about this client.
     pub(super) fn answer(&self, outcome: Outcome, message: &str) -> Answer {
         let client = self.grant.client.to_string();
-        Answer { schema: 1, outcome, client, snapshot: None, message: message.to_owned(), standing: None }
-    }
-
-    pub(super) fn log_accept(&self, request: &str) {
-        self.fold(false);
-        self.server.log.info(self.verdict("accept", request, "ok"));
-    }
-
-    /// Logs the refusal and gives it back as the error that the client sees.
-    pub(super) fn refuse(&self, request: &str, error: &Error) -> Error {
-        let reason = format!("{error:#}");
-        let status = status_of(error);
-        if !self.fold(true) {
-            self.server.log.warning(self.verdict("refuse", request, &reason));
+        let making_room = self.making_room.get();
+        Answer {
+            schema: 1,
+            outcome,
+            client,
+            snapshot: None,
+            message: message.to_owned(),
+            making_room,
+            standing: None,
         }
-        let word = match status {
-            Status::Busy => "busy",
-            Status::Refused => "refused",
-            Status::Done | Status::Failed | Status::Misuse => "failed",
-        };
-        let message = format!("{word}: {reason}");
-        Failure { status, message }.into()
-    }
-
-    /// Whether this refusal is one of a flood, of which only the number is logged.
-    fn fold(&self, refused: bool) -> bool {
-        // A state that cannot be written must not silence the log.
-        let folded = self
-            .server
-            .store
-            .client_state(&self.grant.client)
-            .and_then(|state| state.count_refusals(clock::now(), refused))
-            .unwrap_or(Folded { now: false, before: 0 });
-        if folded.before > 0 {
-            let client = &self.grant.client;
-            self.server
-                .log
-                .warning(format_args!("folded client={client} count={} verdict=refuse", folded.before));
-        }
-        folded.now
-    }
-
-    /// What was accepted and then failed on this server's side.
-    pub(super) fn log_failure(&self, request: &str, error: &Error) {
-        self.server.log.warning(self.verdict("failed", request, &format!("{error:#}")));
-    }
-
-    fn verdict(&self, verdict: &str, request: &str, reason: &str) -> impl Display {
-        let peer = self.peer.as_deref().unwrap_or("-");
-        let reason = escaped(reason.as_bytes());
-        format!("{verdict} client={} peer={peer} request={request} reason={reason}", self.grant.client)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where restored files go, and the proof that they came.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
@@ -16,6 +17,8 @@ pub(super) enum Place {
     ForEachTree(PathBuf),
     /// This very directory.
     Here(PathBuf),
+    /// Where they came from.
+    Original,
 }
 
 impl Place {
@@ -28,12 +31,18 @@ impl Place {
         }
     }
 
+    /// The directory for this tree; it need not be there.
+    pub(super) fn of(&self, tree: &Tree) -> Result<PathBuf> {
+        match self {
+            Self::Original => Ok(PathBuf::from("/")),
+            Self::Here(directory) => Ok(directory.clone()),
+            Self::ForEachTree(parent) => not_elsewhere(parent.join(tree.as_str())),
+        }
+    }
+
     /// The directory for this tree, made (mode 0700) if it is missing.
     pub(super) fn directory(&self, tree: &Tree) -> Result<PathBuf> {
-        let directory = match self {
-            Self::Here(directory) => directory.clone(),
-            Self::ForEachTree(parent) => not_elsewhere(parent.join(tree.as_str()))?,
-        };
+        let directory = self.of(tree)?;
         let shown = || escaped(directory.as_os_str().as_bytes());
         DirBuilder::new()
             .recursive(true)
@@ -42,6 +51,27 @@ impl Place {
             .with_context(|| format!("cannot make {}", shown()))?;
         fs::canonicalize(&directory).with_context(|| format!("cannot find {}", shown()))
     }
+}
+
+/// What stands in the way of a restore in place: a directory above a chosen path that is now a link or
+/// no directory. rsync would put a directory in the place of such a link, and whoever made the link chose
+/// where it leads, so neither is done.
+pub(super) fn obstacle(root: &Path, chosen: &[Vec<u8>]) -> Option<PathBuf> {
+    let mut seen = BTreeSet::new();
+    for path in chosen {
+        let slashes = (0..path.len()).filter(|at| path[*at] == b'/');
+        for above in slashes.map(|at| below(root, &path[..at])) {
+            if seen.contains(&above) {
+                continue;
+            }
+            match fs::symlink_metadata(&above) {
+                Ok(found) if found.is_dir() => drop(seen.insert(above)),
+                Ok(_) => return Some(above),
+                Err(_) => break,
+            }
+        }
+    }
+    None
 }
 
 /// A tree's name can be guessed, so a link that stands there in a directory such as /tmp may be a trap.
@@ -53,6 +83,14 @@ fn not_elsewhere(directory: PathBuf) -> Result<PathBuf> {
         }
         _ => Ok(directory),
     }
+}
+
+/// Whether each directory above a chosen path is there.
+pub(super) fn has_parents(root: &Path, chosen: &[Vec<u8>]) -> bool {
+    let parent =
+        |path: &Vec<u8>| path.iter().rposition(|byte| *byte == b'/').map(|at| below(root, &path[..at]));
+    let parents: BTreeSet<PathBuf> = chosen.iter().filter_map(parent).collect();
+    parents.iter().all(|parent| parent.is_dir())
 }
 
 /// Those of the chosen paths that did not come.
@@ -90,5 +128,21 @@ mod tests {
         std::os::unix::fs::symlink("/etc", scratch.path().join("current")).unwrap();
         let place = Place::new(None, false, scratch.path().to_owned());
         assert!(place.directory(&Tree::Current).unwrap_err().to_string().contains("is no directory"));
+    }
+
+    #[test]
+    fn a_link_above_a_chosen_path_is_in_the_way_of_a_restore_in_place() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path();
+        fs::create_dir_all(root.join("home/jo")).unwrap();
+        std::os::unix::fs::symlink("/etc", root.join("home/jo/x")).unwrap();
+        fs::write(root.join("file"), "").unwrap();
+        let in_the_way = |path: &str| obstacle(root, &[b"home/jo/f".to_vec(), path.as_bytes().to_vec()]);
+        assert_eq!(in_the_way("home/jo/x/passwd"), Some(root.join("home/jo/x")));
+        assert_eq!(in_the_way("file/x"), Some(root.join("file")));
+        assert_eq!(in_the_way("home/jo/x"), None, "the link itself is replaced, never followed");
+        assert_eq!(in_the_way("gone/a/b"), None);
+        assert!(has_parents(root, &[b"home/jo/f".to_vec(), b"top".to_vec()]));
+        assert!(!has_parents(root, &[b"home/jo/f".to_vec(), b"gone/x".to_vec()]));
     }
 }

@@ -1,11 +1,13 @@
 //! What to ask rsync for, so that exactly the chosen files come: pure, from listing to batches.
 //!
-//! Most names can stand on the remote command line. Some cannot: the gate takes no control
-//! characters there, and rsync's clients spell wildcards, backslashes, `~` and `` ` `` each in its own
-//! way (3.2.7 and 3.5.0 differ). For such a name the closest directory above it with a plain name is
-//! asked for, and filter rules, which travel inside rsync's protocol, select just that name.
+//! All that comes from one tree comes in one run where that can be, for only within a run does rsync
+//! know which names are hard links of one file. Up to two hundred plain names stand on the remote
+//! command line. More do not fit there, and some cannot stand there: the gate takes no control
+//! characters, and rsync's clients spell wildcards, backslashes, `~` and `` ` `` each in its own way
+//! (3.2.7 and 3.5.0 differ). Then the closest plain directory above all of them is asked for, and
+//! filter rules, which travel inside rsync's protocol, select just those names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Entry, Kind, Tree};
 use crate::protocol::{lexer, rsync_args};
@@ -15,8 +17,9 @@ const SOURCES: usize = rsync_args::MAX_SOURCES;
 const COMMAND_LINE: usize = lexer::MAX_BYTES - 4 * 1024;
 /// The gate bounds a source with its tree's name in bytes, so that rsync never cuts one short.
 const LONGEST_SOURCE: usize = 3700;
-/// Each rule is compared with each name below its directory.
-const CHOSEN_BY_RULES: usize = 500;
+/// Each name that the server's rsync meets is compared with the rules, one after the other, so their
+/// number is bounded. Beyond it, and only there, hard links between two runs become copies.
+const CHOSEN_BY_RULES: usize = 50_000;
 
 /// What one run of rsync fetches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub(super) struct Batch {
     pub(super) tree: Tree,
     /// The paths on the remote command line, below the tree; the empty one is the tree itself.
     pub(super) sources: Vec<Vec<u8>>,
-    /// Filter rules as rsync's `--include=` and `--exclude=`; none for plain names.
+    /// Filter rules, as lines of rsync's `--filter=merge`; none for plain names.
     pub(super) rules: Vec<Rule>,
     /// What was chosen, for the proof that it came.
     pub(super) chosen: Vec<Vec<u8>>,
@@ -45,6 +48,26 @@ pub(super) enum Rule {
 struct Chosen {
     path: Vec<u8>,
     is_directory: bool,
+}
+
+impl Batch {
+    /// A run that fetches these plain paths of one tree.
+    pub(super) fn of_plain(tree: &Tree, paths: &[&[u8]]) -> Self {
+        let sources: Vec<Vec<u8>> = paths.iter().map(|path| path.to_vec()).collect();
+        Self { tree: tree.clone(), chosen: sources.clone(), sources, rules: Vec::new() }
+    }
+
+    /// Whether this path was chosen, or lies below what was: the directories above come along unasked.
+    pub(super) fn asks_for(&self, path: &[u8]) -> bool {
+        self.chosen.iter().any(|chosen| path == chosen || is_below(path, chosen))
+    }
+}
+
+/// A run that fetches exactly these, of directories nothing but themselves.
+pub(super) fn alone(tree: &Tree, paths: &[&[u8]]) -> Batch {
+    let alone = |path: &&[u8]| Chosen { path: path.to_vec(), is_directory: false };
+    let chosen: Vec<Chosen> = paths.iter().map(alone).collect();
+    by_rules(tree, common_parent(&chosen), &chosen)
 }
 
 /// Batches, the oldest tree first, so that the newest of what two trees hold is written last.
@@ -78,37 +101,17 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
 }
 
 fn batches_of(tree: &Tree, chosen: Vec<Chosen>) -> Vec<Batch> {
-    let (plain, odd): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|chosen| is_plain(&chosen.path));
-    let mut batches = by_name(tree, plain);
-    let mut below: BTreeMap<Vec<u8>, Vec<Chosen>> = BTreeMap::new();
-    for chosen in odd {
-        below.entry(plain_parent(&chosen.path).to_vec()).or_default().push(chosen);
+    if fits_command_line(tree, &chosen) {
+        let sources: Vec<Vec<u8>> = chosen.into_iter().map(|chosen| chosen.path).collect();
+        return vec![Batch { tree: tree.clone(), chosen: sources.clone(), sources, rules: Vec::new() }];
     }
-    for (parent, chosen) in below {
-        batches.extend(chosen.chunks(CHOSEN_BY_RULES).map(|some| by_rules(tree, &parent, some)));
-    }
-    batches
+    chosen.chunks(CHOSEN_BY_RULES).map(|some| by_rules(tree, common_parent(some), some)).collect()
 }
 
-fn by_name(tree: &Tree, chosen: Vec<Chosen>) -> Vec<Batch> {
-    let mut batches: Vec<Batch> = Vec::new();
-    let mut room = 0;
-    for Chosen { path, .. } in chosen {
-        let needed = words_length(tree, &path);
-        match batches.last_mut() {
-            Some(batch) if batch.sources.len() < SOURCES && room >= needed => batch.sources.push(path),
-            _ => {
-                room = COMMAND_LINE;
-                let (rules, chosen) = (Vec::new(), Vec::new());
-                batches.push(Batch { tree: tree.clone(), sources: vec![path], rules, chosen });
-            }
-        }
-        room = room.saturating_sub(needed);
-    }
-    for batch in &mut batches {
-        batch.chosen.clone_from(&batch.sources);
-    }
-    batches
+fn fits_command_line(tree: &Tree, chosen: &[Chosen]) -> bool {
+    chosen.len() <= SOURCES
+        && chosen.iter().all(|chosen| is_plain(&chosen.path))
+        && chosen.iter().map(|chosen| words_length(tree, &chosen.path)).sum::<usize>() <= COMMAND_LINE
 }
 
 /// `TREE/./PATH` and a space, each byte escaped at worst.
@@ -116,17 +119,27 @@ fn words_length(tree: &Tree, path: &[u8]) -> usize {
     2 * (tree.as_str().len() + path.len() + 4)
 }
 
+/// The longest plain directory above all of these, perhaps the tree itself.
+fn common_parent(chosen: &[Chosen]) -> &[u8] {
+    let Some((first, rest)) = chosen.split_first() else { return b"" };
+    let holds_all = |parent: &&[u8]| rest.iter().all(|other| is_below(&other.path, parent));
+    parents(&first.path).find(|parent| is_plain(parent) && holds_all(parent)).unwrap_or_default()
+}
+
+/// The directories above a path, the nearest first, without the tree itself.
+fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    (0..path.len()).rev().filter(|at| path[*at] == b'/').map(|at| &path[..at])
+}
+
+/// Directories above a name are let through on the way to it, nothing else in them is.
 fn by_rules(tree: &Tree, parent: &[u8], chosen: &[Chosen]) -> Batch {
-    let mut rules: Vec<Rule> = Vec::new();
+    let (mut rules, mut above) = (Vec::new(), BTreeSet::new());
     for Chosen { path, is_directory } in chosen {
-        let slashes = (parent.len() + 1..path.len()).filter(|at| path[*at] == b'/');
-        let above = slashes.map(|at| Rule::Include(pattern(&path[..at], b"/")));
-        let itself = Rule::Include(pattern(path, if *is_directory { b"/***" } else { b"" }));
-        for rule in above.chain([itself]) {
-            if !rules.contains(&rule) {
-                rules.push(rule);
-            }
-        }
+        let mut between: Vec<&[u8]> = parents(path).take_while(|at| at.len() > parent.len()).collect();
+        between.reverse();
+        let new = between.into_iter().filter(|directory| above.insert(*directory));
+        rules.extend(new.map(|directory| Rule::Include(pattern(directory, b"/"))));
+        rules.push(Rule::Include(pattern(path, if *is_directory { b"/***" } else { b"" })));
     }
     rules.push(Rule::Exclude(pattern(parent, if parent.is_empty() { b"**" } else { b"/**" })));
     let chosen = chosen.iter().map(|chosen| chosen.path.clone()).collect();
@@ -152,12 +165,6 @@ fn pattern(path: &[u8], suffix: &[u8]) -> Vec<u8> {
 fn is_plain(path: &[u8]) -> bool {
     let spelled_alike = |byte: &u8| !byte.is_ascii_control() && !b"*?[]\\~`".contains(byte);
     path.len() <= LONGEST_SOURCE && path.iter().all(spelled_alike)
-}
-
-/// The longest plain directory above the path, perhaps the tree itself.
-fn plain_parent(path: &[u8]) -> &[u8] {
-    let slashes = (0..path.len()).rev().filter(|at| path[*at] == b'/');
-    slashes.map(|at| &path[..at]).find(|parent| is_plain(parent)).unwrap_or_default()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that slice::split wants")]
@@ -214,30 +221,39 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_keeps_the_bounds_of_the_gate() {
-        let many: Vec<_> = (0..450).map(|n| file(format!("f{n}").as_bytes())).collect();
-        let sizes: Vec<_> = batches(&many).iter().map(|batch| batch.sources.len()).collect();
-        assert_eq!(sizes, [200, 200, 50]);
+    fn what_comes_from_one_tree_comes_in_one_run_so_that_hard_links_stay_links() {
+        let few: Vec<_> = (0..200).map(|n| file(format!("a/f{n}").as_bytes())).collect();
+        assert_eq!((batches(&few).len(), batches(&few)[0].sources.len()), (1, 200));
+        let many: Vec<_> = (0..450).map(|n| file(format!("a/b{}/f{n}", n % 3).as_bytes())).collect();
+        let planned = batches(&many);
+        assert_eq!((planned.len(), planned[0].sources.as_slice()), (1, &[b"a".to_vec()][..]));
+        assert_eq!(planned[0].rules.len(), 450 + 3 + 1, "each file, each directory above, and the end");
         let long: Vec<_> = (0..9).map(|n| file(format!("{n}{}", "x".repeat(4000)).as_bytes())).collect();
         assert_eq!(batches(&long).len(), 1, "rules below the tree itself");
-        let deep: Vec<_> = (0..9).map(|n| file(format!("{n}{}", "x".repeat(3600)).as_bytes())).collect();
-        assert_eq!(batches(&deep).len(), 9);
     }
 
     #[test]
-    fn a_name_that_cannot_be_spelled_is_selected_by_rules_below_its_plain_parent() {
+    fn a_name_that_cannot_be_spelled_is_selected_by_rules_below_a_plain_parent() {
         let planned = batches(&[file(b"a b/c/new\nline/x*y"), file(b"a b/c/q")]);
-        assert_eq!(planned[0].sources, [b"a b/c/q".to_vec()]);
-        assert_eq!(planned[0].rules, []);
-        assert_eq!(planned[1].sources, [b"a b/c".to_vec()]);
+        assert_eq!(planned.len(), 1);
+        assert_eq!(planned[0].sources, [b"a b/c".to_vec()]);
         assert_eq!(
-            planned[1].rules,
+            planned[0].rules,
             [
                 Rule::Include(b"/a b/c/new\nline/".to_vec()),
                 Rule::Include(b"/a b/c/new\nline/x\\*y".to_vec()),
+                Rule::Include(b"/a b/c/q".to_vec()),
                 Rule::Exclude(b"/a b/c/**".to_vec()),
             ]
         );
+        assert_eq!(batches(&[file(b"ab/x~"), file(b"ab/y"), file(b"abc")])[0].sources, [b"".to_vec()]);
+    }
+
+    #[test]
+    fn a_directory_alone_comes_without_what_is_in_it() {
+        let batch = alone(&Tree::Current, &[b"a/d"]);
+        let rules = [Rule::Include(b"/a/d".to_vec()), Rule::Exclude(b"/a/**".to_vec())];
+        assert_eq!((batch.sources.as_slice(), batch.rules.as_slice()), (&[b"a".to_vec()][..], &rules[..]));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(super) fn ensure_pinned(login: &Login, pinned: &Path) -> Result<()> {
 }
 
 /// The file's lines for this host, hashed ones too (ssh-keygen(1), `-F`).
-fn lines_for(name: &str, file: &Path) -> Result<Vec<u8>> {
+pub(in crate::journey) fn lines_for(name: &str, file: &Path) -> Result<Vec<u8>> {
     if !file.exists() {
         return Ok(Vec::new());
     }

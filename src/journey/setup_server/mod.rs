@@ -9,6 +9,7 @@ mod account;
 mod drop_in;
 mod file_system;
 mod hands;
+mod quotas;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
@@ -40,6 +41,8 @@ pub struct Options {
     pub config: PathBuf,
     /// Leave it to sshd's other settings whether the user may come in by a password.
     pub allow_passwords: bool,
+    /// Turn simple quotas on.
+    pub quotas: bool,
     /// Change nothing, say what is to do and what is not sound.
     pub check: bool,
 }
@@ -79,6 +82,9 @@ fn set_up(options: &Options, hands: &Hands, store: &Path) -> Result<Option<Accou
         return Ok(None);
     }
     file_system::check(hands, store)?;
+    if options.quotas {
+        quotas::enable(hands, store)?;
+    }
     let Some(account) = account::make(hands, &options.user, store)? else { return Ok(None) };
     make_directories(hands, store, &account)?;
     freeze_old_snapshots(hands, store)?;

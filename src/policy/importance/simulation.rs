@@ -1,27 +1,47 @@
 //! What the order promises, tested as properties, and over two simulated years of nights.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use proptest::prelude::*;
 
 use super::*;
 
-type Snapshots = Vec<(ClientName, SnapshotName)>;
+pub(super) type Snapshots = Vec<(ClientName, SnapshotName)>;
 
-fn client(number: u8) -> ClientName {
+pub(super) fn client(number: u8) -> ClientName {
     format!("client{number}").parse().unwrap()
 }
 
-fn at(second: i64) -> SnapshotName {
+pub(super) fn at(second: i64) -> SnapshotName {
     SnapshotName::at(Timestamp::from_second(second).unwrap())
 }
 
-fn owned(ranked: &[Ranked<'_>]) -> Snapshots {
+/// A snapshot in its place, by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Placed {
+    pub(super) client: ClientName,
+    pub(super) snapshot: SnapshotName,
+    pub(super) reason: Reason,
+}
+
+/// The order of snapshots that are given one by one.
+pub(super) fn ranked(list: &[(ClientName, SnapshotName)], now: Timestamp, order: Order) -> Vec<Placed> {
+    let mut by_client: HashMap<&ClientName, Vec<SnapshotName>> = HashMap::new();
+    for (client, snapshot) in list {
+        by_client.entry(client).or_default().push(snapshot.clone());
+    }
+    let clients = by_client.iter().map(|(client, own)| (*client, own.as_slice()));
+    let placed =
+        |r: Ranked<'_>| Placed { client: r.client.clone(), snapshot: r.snapshot.clone(), reason: r.reason };
+    rank(clients, now, order).into_iter().map(placed).collect()
+}
+
+pub(super) fn owned(ranked: &[Placed]) -> Snapshots {
     ranked.iter().map(|r| (r.client.clone(), r.snapshot.clone())).collect()
 }
 
 /// A Saturday, shortly before midnight.
-const NOW: &str = "2026-11-21T23:47:31Z";
+pub(super) const NOW: &str = "2026-11-21T23:47:31Z";
 
 fn now() -> Timestamp {
     NOW.parse().unwrap()
@@ -32,7 +52,7 @@ fn on(day: &str) -> (ClientName, SnapshotName) {
 }
 
 fn words(snapshots: &[(ClientName, SnapshotName)]) -> Vec<String> {
-    rank(snapshots, now(), Order::Importance)
+    ranked(snapshots, now(), Order::Importance)
         .iter()
         .map(|r| format!("{} {}", &r.snapshot.as_str()[..10], r.reason))
         .collect()
@@ -111,13 +131,13 @@ fn the_newest_is_worth_most_also_when_another_is_nearer_to_midday() {
     midday.1 = "2026-11-21T12:00+0000".parse().unwrap();
     evening.1 = "2026-11-21T23:00+0000".parse().unwrap();
     let snapshots = [midday, evening.clone()];
-    assert_eq!(rank(&snapshots, now(), Order::Importance)[0].snapshot, &evening.1);
+    assert_eq!(ranked(&snapshots, now(), Order::Importance)[0].snapshot, evening.1);
 }
 
 #[test]
 fn by_age_the_newest_is_worth_most() {
     let snapshots = ["2026-11-18", "2026-11-21", "2025-11-03"].map(on);
-    let ranked = rank(&snapshots, now(), Order::Age);
+    let ranked = ranked(&snapshots, now(), Order::Age);
     let days: Vec<_> = ranked.iter().map(|r| &r.snapshot.as_str()[..10]).collect();
     assert_eq!(days, ["2026-11-21", "2026-11-18", "2025-11-03"]);
     assert!(ranked.iter().all(|r| r.reason == Reason::Age));
@@ -126,7 +146,7 @@ fn by_age_the_newest_is_worth_most() {
 }
 
 /// Up to three clients with snapshots within a good year, many in the last days, some in the future.
-fn any_snapshots() -> impl Strategy<Value = Snapshots> {
+pub(super) fn any_snapshots() -> impl Strategy<Value = Snapshots> {
     let seconds = prop_oneof![-400 * DAY..5 * DAY, -2 * DAY..0];
     let snapshot = (0u8..3, seconds).prop_map(|(number, offset)| (client(number), offset));
     prop::collection::vec(snapshot, 0..60).prop_map(|list| {
@@ -142,9 +162,10 @@ proptest! {
         (snapshots, shuffled) in any_snapshots().prop_flat_map(|s| (Just(s.clone()), Just(s).prop_shuffle())),
     ) {
         for order in [Order::Importance, Order::Age] {
-            let ranked = owned(&rank(&snapshots, now(), order));
-            prop_assert_eq!(&ranked, &owned(&rank(&shuffled, now(), order)));
-            let all: BTreeSet<_> = ranked.into_iter().collect();
+            let placed = owned(&ranked(&snapshots, now(), order));
+            prop_assert_eq!(&placed, &owned(&ranked(&shuffled, now(), order)));
+            prop_assert_eq!(placed.len(), snapshots.len());
+            let all: BTreeSet<_> = placed.into_iter().collect();
             prop_assert_eq!(all, snapshots.iter().cloned().collect());
         }
     }
@@ -153,12 +174,12 @@ proptest! {
     fn the_newest_of_a_client_is_the_last_of_its_own_to_go(snapshots in any_snapshots()) {
         for order in [Order::Importance, Order::Age] {
             let mut first: BTreeMap<_, _> = BTreeMap::new();
-            for ranked in rank(&snapshots, now(), order) {
-                first.entry(ranked.client).or_insert(ranked.snapshot);
+            for placed in ranked(&snapshots, now(), order) {
+                first.entry(placed.client).or_insert(placed.snapshot);
             }
             for (client, snapshot) in first {
-                let newest = snapshots.iter().filter(|(c, _)| c == client).map(|(_, s)| s).max();
-                prop_assert_eq!(Some(snapshot), newest);
+                let newest = snapshots.iter().filter(|(c, _)| *c == client).map(|(_, s)| s).max();
+                prop_assert_eq!(Some(&snapshot), newest);
             }
         }
     }
@@ -168,10 +189,10 @@ proptest! {
         for order in [Order::Importance, Order::Age] {
             let mut left = snapshots.clone();
             while !left.is_empty() {
-                let before = rank(&left, now(), order);
+                let before = ranked(&left, now(), order);
                 let rest = before[..before.len() - 1].to_vec();
                 let fewer = owned(&rest);
-                prop_assert_eq!(rank(&fewer, now(), order), rest);
+                prop_assert_eq!(ranked(&fewer, now(), order), rest);
                 left = fewer;
             }
         }
@@ -183,8 +204,8 @@ proptest! {
         flood in prop::collection::vec(-400 * DAY..0, 0..60),
     ) {
         let mine = |list: &[(ClientName, SnapshotName)]| -> Vec<(SnapshotName, Reason)> {
-            let ranked = rank(list, now(), Order::Importance);
-            ranked.iter().filter(|r| *r.client == client(0)).map(|r| (r.snapshot.clone(), r.reason)).collect()
+            let ranked = ranked(list, now(), Order::Importance);
+            ranked.iter().filter(|r| r.client == client(0)).map(|r| (r.snapshot.clone(), r.reason)).collect()
         };
         let before = mine(&snapshots);
         let flooded: Snapshots = snapshots
@@ -199,14 +220,31 @@ proptest! {
         let regular = (0..quiet).map(|night| (client(0), at(now().as_second() - DAY * i64::try_from(night).unwrap())));
         let many = (0..flood).map(|n| (client(1), at(now().as_second() - n * 3600)));
         let both: Snapshots = regular.chain(many).collect();
-        let ranked = rank(&both, now(), Order::Importance);
+        let ranked = ranked(&both, now(), Order::Importance);
         let kept = &ranked[..left.min(ranked.len())];
         let targets = |number: u8| {
-            let is_target = |r: &&Ranked<'_>| matches!(r.reason, Reason::Target(_)) && *r.client == client(number);
+            let is_target = |r: &&Placed| matches!(r.reason, Reason::Target(_)) && r.client == client(number);
             (kept.iter().filter(is_target).count(), ranked.iter().filter(is_target).count())
         };
         let ((quiet_kept, quiet_all), (flood_kept, _)) = (targets(0), targets(1));
         prop_assert!(quiet_kept == quiet_all || quiet_kept >= flood_kept);
+    }
+}
+
+proptest! {
+    #[test]
+    fn of_clients_with_the_same_rhythm_none_keeps_a_target_more_but_the_last(
+        nights in prop::collection::btree_set(0i64..600 * 24, 1..60), clients in 2u8..6, left in 1usize..300,
+    ) {
+        let own = |number| nights.iter().map(move |hour| (client(number), at(now().as_second() - hour * 3600)));
+        let snapshots: Snapshots = (0..clients).flat_map(own).collect();
+        let order = ranked(&snapshots, now(), Order::Importance);
+        let kept = &order[..left.min(order.len())];
+        let is_target = |r: &&Placed| matches!(r.reason, Reason::Target(_));
+        let count = |number| kept.iter().filter(is_target).filter(|r| r.client == client(number)).count();
+        let counts: Vec<usize> = (0..clients).map(count).collect();
+        prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{:?}", counts);
+        prop_assert!(counts.is_sorted_by(|a, b| a >= b), "{:?}", counts);
     }
 }
 
@@ -215,7 +253,7 @@ fn clients_with_the_same_rhythm_keep_the_same_depth() {
     let nights = |number| (0..100).map(move |night| (client(number), at(now().as_second() - night * DAY)));
     let mut snapshots: Snapshots = (0..5).flat_map(nights).collect();
     while snapshots.len() > 5 {
-        let ranked = rank(&snapshots, now(), Order::Importance);
+        let ranked = ranked(&snapshots, now(), Order::Importance);
         let left = owned(&ranked[..ranked.len() - 1]);
         let is_target = ranked.last().is_some_and(|r| matches!(r.reason, Reason::Target(_)));
         let counts = (0..5).map(|n| left.iter().filter(|(c, _)| *c == client(n)).count());
@@ -249,7 +287,7 @@ fn two_years(limit: usize, hour: i64, taken: impl Fn(i64) -> bool) -> Vec<Night>
         if taken(today) {
             snapshots.push((client(1), at(second)));
         }
-        let ranked = rank(&snapshots, Timestamp::from_second(second).unwrap(), Order::Importance);
+        let ranked = ranked(&snapshots, Timestamp::from_second(second).unwrap(), Order::Importance);
         snapshots = owned(&ranked[..ranked.len().min(limit)]);
         let wanted = (0..limit).map(|rank| Target::of_rank(today, rank).day);
         alive = wanted.filter(|day| *day == today || alive.contains(day)).collect();

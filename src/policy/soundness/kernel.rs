@@ -16,13 +16,27 @@ pub struct Kernel {
     pub namespace_held: Option<bool>,
 }
 
-/// A right that came with an interface version, what its lack means, and whether seccomp stands in.
-const RIGHTS: [(u32, &str, &str, bool); 5] = [
-    (2, "REFER", "backups with hard links or --delay-updates fail", false),
-    (3, "TRUNCATE", "an exploited rsync can empty files of other clients' current by name", false),
-    (4, "network", "seccomp alone keeps rsync from the network", true),
-    (5, "ioctl on devices", "seccomp alone keeps rsync from ioctl", true),
-    (6, "scoped signals and sockets", "an exploited rsync can end other clients' runs", false),
+/// What keeps rsync from the same where Landlock does not.
+#[derive(Clone, Copy)]
+enum StandIn {
+    Nothing,
+    Seccomp,
+    /// The namespace for signals, seccomp for sockets.
+    Namespace,
+}
+
+/// A right that came with an interface version, what its lack means, and what stands in.
+const RIGHTS: [(u32, &str, &str, StandIn); 5] = [
+    (2, "REFER", "backups with hard links or --delay-updates fail", StandIn::Nothing),
+    (3, "TRUNCATE", "an exploited rsync can empty files of other clients' current by name", StandIn::Nothing),
+    (4, "network", "seccomp alone keeps rsync from the network", StandIn::Seccomp),
+    (5, "ioctl on devices", "seccomp alone keeps rsync from ioctl", StandIn::Seccomp),
+    (
+        6,
+        "scoped signals and sockets",
+        "only its namespace keeps an exploited rsync from ending other clients' runs",
+        StandIn::Namespace,
+    ),
 ];
 
 /// Which Linux brought an interface version.
@@ -50,9 +64,14 @@ fn landlock(kernel: &Kernel, wanted: Confinement) -> Vec<Finding> {
     }
     let since = |version: u32| SINCE.get(version as usize).copied().unwrap_or_default();
     let lacking = RIGHTS.iter().filter(|(version, ..)| *version > kernel.landlock);
-    let found = lacking.map(|(version, right, consequence, seccomp_stands_in)| {
+    let found = lacking.map(|(version, right, consequence, stand_in)| {
         let what = format!("interface {} lacks {right}: {consequence}", kernel.landlock);
-        if *seccomp_stands_in && kernel.seccomp_held {
+        let is_stood_in_for = match stand_in {
+            StandIn::Nothing => false,
+            StandIn::Seccomp => kernel.seccomp_held,
+            StandIn::Namespace => kernel.seccomp_held && kernel.namespace_held == Some(true),
+        };
+        if is_stood_in_for {
             Finding::ok(TOPIC, what)
         } else {
             Finding::weak(TOPIC, what, format!("use Linux {} or newer", since(*version)))
@@ -81,14 +100,14 @@ fn lacking(topic: &'static str, what: &str, way_out: &str, wanted: Confinement) 
 
 fn namespace(held: Option<bool>) -> Finding {
     const TOPIC: &str = "namespace";
-    const WITHOUT: &str = "an exploited rsync could see and change modes and times of other clients' current";
+    const WITHOUT: &str = "an exploited rsync could see and change modes and times of other clients' current, and start any number of processes";
     match held {
         Some(true) => {
             Finding::ok(TOPIC, "tried: a confined program sees nothing of the machine but its tree")
         }
         Some(false) => Finding::weak(
             TOPIC,
-            format!("an ordinary user cannot have a user and mount namespace here: {WITHOUT}"),
+            format!("an ordinary user cannot have namespaces for mounts and processes here: {WITHOUT}"),
             "allow it: user.max_user_namespaces above 0, and 0 in kernel.apparmor_restrict_unprivileged_userns (sysctl(8))",
         ),
         None => Finding::weak(
@@ -139,7 +158,11 @@ mod tests {
             text[0].starts_with("WEAK landlock: interface 2 lacks TRUNCATE") && text[0].contains("Linux 6.2")
         );
         assert!(text[1].starts_with("ok   landlock: interface 2 lacks network"), "{text:?}");
-        assert!(text[3].contains("6.12") && !text.concat().contains("REFER"), "{text:?}");
+        assert!(text[3].starts_with("ok   landlock: interface 2 lacks scoped signals"), "{text:?}");
+        assert!(!text.concat().contains("REFER"), "{text:?}");
+        let bare = Kernel { landlock: 2, namespace_held: Some(false), ..GOOD };
+        let text = kernel(&bare, Confinement::Kernel)[3].to_string();
+        assert!(text.starts_with("WEAK landlock") && text.contains("6.12"), "{text}");
         let alone = kernel(&Kernel { landlock: 3, seccomp_held: false, ..GOOD }, Confinement::ArgumentsOnly);
         assert!(alone[0].to_string().starts_with("WEAK landlock: interface 3 lacks network"));
     }

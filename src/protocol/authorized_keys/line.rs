@@ -5,11 +5,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::is_gate;
 use crate::model::{ClientName, escaped};
 use crate::protocol::public_key::PublicKey;
 
-/// One line: `restrict,from="ADDRESS",command="PROGRAM --client NAME [--store DIR] [--config FILE]" KEY`.
+/// One line: `restrict,from="ADDRESS",command="PROGRAM --client NAME [--store DIR] [--config FILE]" KEY`;
+/// a restore grant has `expiry-time="TIME"` too, and `--read-only --until TIME` in its command.
 #[derive(Debug, Clone)]
 pub struct Line {
     from: Option<IpAddr>,
@@ -17,8 +20,13 @@ pub struct Line {
     client: ClientName,
     store: Option<PathBuf>,
     config: Option<PathBuf>,
+    read_until: Option<Timestamp>,
     key: PublicKey,
 }
+
+/// sshd reads `expiry-time` in its own time zone, of which none is further than this ahead of UTC. So
+/// sshd never ends a grant early; the gate ends it to the second.
+const FURTHEST_ZONE: SignedDuration = SignedDuration::from_hours(14);
 
 /// A path that may not stand in a forced command, which a shell reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +65,15 @@ impl Line {
             return Err(LineError(path.to_owned()));
         }
         let (store, config) = (store.map(Path::to_owned), config.map(Path::to_owned));
-        Ok(Self { from: None, program: program.to_owned(), client, store, config, key })
+        let (from, read_until) = (None, None);
+        Ok(Self { from, program: program.to_owned(), client, store, config, read_until, key })
+    }
+
+    /// The same, for a key that may read and nothing else, and that only before this time.
+    #[must_use]
+    pub fn to_read_until(mut self, until: Timestamp) -> Self {
+        self.read_until = Some(until);
+        self
     }
 
     /// The same, for a key that is taken from this address alone. An IPv4 address in IPv6 clothes is
@@ -83,11 +99,18 @@ impl fmt::Display for Line {
         if let Some(address) = self.from {
             write!(f, "from=\"{address}\",")?;
         }
+        let expiry = self.read_until.map(|until| until.saturating_add(FURTHEST_ZONE).unwrap_or(until));
+        if let Some(expiry) = expiry {
+            write!(f, "expiry-time=\"{}\",", expiry.strftime("%Y%m%d%H%M%S"))?;
+        }
         write!(f, "command=\"{} --client {}", self.program.display(), self.client)?;
         for (option, path) in [("--store", &self.store), ("--config", &self.config)] {
             if let Some(path) = path {
                 write!(f, " {option} {}", path.display())?;
             }
+        }
+        if let Some(until) = self.read_until {
+            write!(f, " --read-only --until {until}")?;
         }
         write!(f, "\" {}", self.key)
     }
@@ -117,6 +140,18 @@ mod tests {
             format!(
                 "restrict,from=\"192.0.2.7\",command=\"/usr/bin/byteback-receive --client web1 \
                  --store /srv/store --config /etc/byteback/b.toml\" {KEY}"
+            )
+        );
+    }
+
+    #[test]
+    fn a_restore_grant_ends_at_sshd_and_at_the_gate() {
+        let line = line("byteback-receive", None, None).unwrap();
+        assert_eq!(
+            line.to_read_until("2026-12-01T00:00:00Z".parse().unwrap()).to_string(),
+            format!(
+                "restrict,expiry-time=\"20261201140000\",command=\"byteback-receive --client web1 \
+                 --read-only --until 2026-12-01T00:00:00Z\" {KEY}"
             )
         );
     }

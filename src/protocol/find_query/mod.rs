@@ -11,6 +11,8 @@ mod walk;
 
 use std::fmt;
 
+use jiff::Timestamp;
+
 use crate::model::Tree;
 
 pub use self::glob::Glob;
@@ -23,14 +25,21 @@ pub const MAX_BYTES: usize = 4096;
 pub const MAX_ALTERNATIVES: usize = 64;
 
 /// What is looked for, and how much of it is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that crosses the wire")]
 pub struct FindQuery {
     /// One tree, or all snapshots.
     pub tree: Option<Tree>,
+    /// The newest snapshot that is not later, instead of all.
+    pub at: Option<Timestamp>,
     /// Every version that differs, instead of the newest alone.
     pub all: bool,
     /// Every copy, also of what did not change.
     pub verbose: bool,
+    /// Only what `current` no longer holds.
+    pub deleted: bool,
+    /// With how long each version stood; versions are then the states that a file had on the server.
+    pub history: bool,
     /// What the paths must match; one of them is enough.
     pub patterns: Vec<Pattern>,
 }

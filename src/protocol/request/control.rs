@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::{ListRequest, Manner, Request, patterns, tree};
 use crate::model::Tree;
 use crate::protocol::find_query::FindQuery;
@@ -12,13 +14,13 @@ use crate::protocol::quoted_printable;
 const PROGRAM: &str = "byteback-receive";
 
 /// The verbs; exactly one must stand.
-const VERBS: [&str; 4] = ["--ping", "--prepare", "--complete", "--list"];
+const VERBS: [&str; 5] = ["--ping", "--prepare", "--complete", "--list", "--snapshots"];
 
 /// Flags that every verb takes.
 const MANNERS: [&str; 2] = ["--json", "--verbose"];
 
 /// Flags that a listing takes beside these.
-const OF_LIST: [&str; 2] = ["--all", "--snapshot"];
+const OF_LIST: [&str; 5] = ["--all", "--at", "--deleted", "--history", "--snapshot"];
 
 /// What asks whether the key works.
 pub fn ping_words() -> Vec<String> {
@@ -35,6 +37,11 @@ pub fn complete_words() -> Vec<String> {
     words("--complete")
 }
 
+/// What asks which snapshots there are.
+pub fn snapshots_words() -> Vec<String> {
+    words("--snapshots")
+}
+
 fn words(verb: &str) -> Vec<String> {
     [PROGRAM, verb, "--json"].map(str::to_owned).to_vec()
 }
@@ -46,7 +53,15 @@ pub fn list_words(query: &FindQuery) -> Vec<String> {
     if let Some(tree) = &query.tree {
         list.extend(["--snapshot".to_owned(), tree.to_string()]);
     }
-    for (flag, set) in [("--all", query.all), ("--verbose", query.verbose)] {
+    if let Some(at) = &query.at {
+        list.extend(["--at".to_owned(), at.to_string()]);
+    }
+    for (flag, set) in [
+        ("--all", query.all),
+        ("--verbose", query.verbose),
+        ("--deleted", query.deleted),
+        ("--history", query.history),
+    ] {
         list.extend(set.then(|| flag.to_owned()));
     }
     list.extend(query.patterns.iter().map(|pattern| quoted_printable::encode(pattern.as_bytes())));
@@ -58,6 +73,7 @@ pub fn list_words(query: &FindQuery) -> Vec<String> {
 struct Flags {
     set: BTreeSet<&'static str>,
     tree: Option<Tree>,
+    at: Option<Timestamp>,
 }
 
 /// Reads what stands behind `byteback-receive`.
@@ -80,6 +96,7 @@ pub(super) fn parse(words: &[Word], trailing_space: bool) -> Result<Request, Ref
     Ok(match verb {
         "--ping" => Request::Ping(manner),
         "--prepare" => Request::Prepare(manner),
+        "--snapshots" => Request::Snapshots,
         _ => Request::Complete(manner),
     })
 }
@@ -90,13 +107,23 @@ fn list(flags: &Flags, words: &[Word]) -> Result<Request, Refusal> {
     if words.is_empty() {
         return refuse("a listing needs a pattern, such as /etc/*");
     }
+    let set = |flag| flags.set.contains(flag);
+    if set("--at") && set("--snapshot") {
+        return refuse("--at and --snapshot each name a snapshot: one of them is enough");
+    }
+    if set("--history") && !set("--json") {
+        return refuse("--history is told as --json alone");
+    }
     let query = FindQuery {
         tree: flags.tree.clone(),
-        all: flags.set.contains("--all"),
-        verbose: flags.set.contains("--verbose"),
+        at: flags.at,
+        all: set("--all"),
+        verbose: set("--verbose"),
+        deleted: set("--deleted"),
+        history: set("--history"),
         patterns: patterns(words.iter().map(|word| word.raw().to_vec()))?,
     };
-    Ok(Request::List(ListRequest { query, json: flags.set.contains("--json") }))
+    Ok(Request::List(ListRequest { query, json: set("--json") }))
 }
 
 impl Flags {
@@ -117,6 +144,13 @@ impl Flags {
                 flags.tree = tree(name)?;
                 rest = after;
             }
+            if flag == "--at" {
+                let Some((time, after)) = rest.split_first() else {
+                    return refuse("a time must stand behind --at");
+                };
+                flags.at = Some(moment(time)?);
+                rest = after;
+            }
         }
         Ok((flags, rest))
     }
@@ -127,6 +161,15 @@ impl Flags {
             (Some(verb), None) => Ok(verb),
             _ => refuse(format!("exactly one of {} must be asked", VERBS.join(" "))),
         }
+    }
+}
+
+/// As our client prints it; words such as "yesterday" it has resolved.
+fn moment(word: &Word) -> Result<Timestamp, Refusal> {
+    let text = std::str::from_utf8(word.plain()?).ok();
+    match text.and_then(|text| text.parse().ok()) {
+        Some(time) => Ok(time),
+        None => refuse(format!("--at {} is no time such as 2026-11-01T00:00:00Z", shown(word.raw()))),
     }
 }
 
@@ -154,6 +197,7 @@ mod tests {
         assert_eq!(parsed(&ping_words()), Request::Ping(json));
         assert_eq!(parsed(&prepare_words()), Request::Prepare(json));
         assert_eq!(parsed(&complete_words()), Request::Complete(json));
+        assert_eq!(parsed(&snapshots_words()), Request::Snapshots);
     }
 
     #[test]
@@ -170,7 +214,7 @@ mod tests {
     fn the_longest_path_can_be_asked_for_in_any_script() {
         let path = "/\u{3042}".repeat(4096 / 4);
         let patterns = vec![Pattern::parse(path.as_bytes()).unwrap()];
-        let query = FindQuery { tree: None, all: false, verbose: false, patterns };
+        let query = FindQuery { patterns, ..FindQuery::default() };
         assert_eq!(parsed(&list_words(&query)), Request::List(ListRequest { query, json: true }));
     }
 
@@ -180,11 +224,16 @@ mod tests {
             path in proptest::collection::vec(1u8..=255, 0..40),
             all in any::<bool>(),
             verbose in any::<bool>(),
+            deleted: bool,
+            history: bool,
             name in proptest::option::of("(current|[a-z0-9][a-z0-9+:-]{0,9})"),
+            seconds in proptest::option::of(-60_000_000_000i64..250_000_000_000),
         ) {
             if let Ok(pattern) = Pattern::parse(&[b"/", &path[..]].concat()) {
                 let tree = name.map(|name| name.parse().unwrap());
-                let query = FindQuery { tree, all, verbose, patterns: vec![pattern.clone(), pattern] };
+                let at = seconds.filter(|_| tree.is_none()).map(|at| Timestamp::from_second(at).unwrap());
+                let patterns = vec![pattern.clone(), pattern];
+                let query = FindQuery { tree, at, all, verbose, deleted, history, patterns };
                 let request = parsed(&list_words(&query));
                 prop_assert_eq!(request, Request::List(ListRequest { query, json: true }));
             }

@@ -5,7 +5,7 @@ mod control;
 mod old_restore;
 mod unknown;
 
-pub use self::control::{complete_words, list_words, ping_words, prepare_words};
+pub use self::control::{complete_words, list_words, ping_words, prepare_words, snapshots_words};
 
 use super::find_query::{FindQuery, Pattern};
 use super::lexer::{self, Refusal, Word, refuse, shown};
@@ -24,6 +24,8 @@ pub enum Request {
     Complete(Manner),
     /// Which versions of which files are there?
     List(ListRequest),
+    /// Which snapshots are there, and what is known of them?
+    Snapshots,
     /// rsync into `current`.
     Push(ConfinedRsync),
     /// rsync out of one tree.
@@ -84,17 +86,21 @@ impl Request {
     pub fn manner(&self) -> Option<Manner> {
         match self {
             Self::Ping(manner) | Self::Prepare(manner) | Self::Complete(manner) => Some(*manner),
-            Self::List(_) | Self::Push(_) | Self::Pull(_) | Self::OldRestore(_) => None,
+            Self::List(_) | Self::Snapshots | Self::Push(_) | Self::Pull(_) | Self::OldRestore(_) => None,
         }
     }
 
-    /// The rsync that it asks for; that of an old restore is known only after its search.
-    pub fn rsync(&self) -> Option<&ConfinedRsync> {
+    /// What is searched for, where that is asked.
+    pub fn query(&self) -> Option<&FindQuery> {
         match self {
-            Self::Push(rsync) | Self::Pull(rsync) => Some(rsync),
-            Self::Ping(_) | Self::Prepare(_) | Self::Complete(_) | Self::List(_) | Self::OldRestore(_) => {
-                None
-            }
+            Self::List(list) => Some(&list.query),
+            Self::OldRestore(old) => Some(&old.query),
+            Self::Ping(_)
+            | Self::Prepare(_)
+            | Self::Complete(_)
+            | Self::Snapshots
+            | Self::Push(_)
+            | Self::Pull(_) => None,
         }
     }
 
@@ -105,6 +111,7 @@ impl Request {
             Self::Prepare(_) => "prepare",
             Self::Complete(_) => "complete",
             Self::List(_) => "list",
+            Self::Snapshots => "snapshots",
             Self::Push(_) => "push",
             Self::Pull(_) => "pull",
             Self::OldRestore(_) => "old-restore",

@@ -54,5 +54,5 @@ fn query(own: &[Word], words: &[Word]) -> Result<FindQuery, Refusal> {
         }
     }
     let patterns = patterns(words.iter().map(Word::wildcard_argument))?;
-    Ok(FindQuery { tree: snapshot.flatten(), all, verbose: false, patterns })
+    Ok(FindQuery { tree: snapshot.flatten(), all, patterns, ..FindQuery::default() })
 }

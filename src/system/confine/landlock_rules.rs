@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, Scope,
@@ -14,6 +14,13 @@ use super::{Plan, Reach};
 
 /// The newest interface whose rights are all denied by default; older kernels deny what they know.
 const NEWEST: ABI = ABI::V6;
+
+/// Something outside the trees that the program needs, held open.
+pub(super) struct Need {
+    pub(super) path: PathBuf,
+    open: PathFd,
+    access: BitFlags<AccessFs>,
+}
 
 /// Where the dynamic loader lies (ld.so(8)); the kernel opens it for `execve`.
 const LOADERS: [&str; 4] = [
@@ -68,7 +75,7 @@ pub(super) fn version() -> u32 {
 }
 
 /// Everything denied but the plan's trees, the program and what it is linked with.
-pub(super) fn ruleset(plan: &Plan<'_>) -> Result<RulesetCreated> {
+pub(super) fn ruleset(plan: &Plan<'_>, needs: &[Need]) -> Result<RulesetCreated> {
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
@@ -78,23 +85,27 @@ pub(super) fn ruleset(plan: &Plan<'_>) -> Result<RulesetCreated> {
     for tree in plan.trees {
         rules = rules.add_rule(PathBeneath::new(tree.directory, rights(tree.reach)))?;
     }
-    let Some(program) = plan.program else { return Ok(rules) };
-    rules =
-        rules.add_rule(PathBeneath::new(PathFd::new(program)?, AccessFs::Execute | AccessFs::ReadFile))?;
-    for loader in LOADERS {
-        rules = add_if_there(rules, loader, AccessFs::Execute | AccessFs::ReadFile)?;
+    for need in needs {
+        rules = rules.add_rule(PathBeneath::new(&need.open, need.access))?;
     }
-    for library in LIBRARIES {
-        rules = add_if_there(rules, library, AccessFs::ReadFile.into())?;
-    }
-    add_if_there(rules, LOCALES, AccessFs::ReadFile | AccessFs::ReadDir)
+    Ok(rules)
 }
 
-/// Everything outside the trees that the program needs, as far as it is there.
-pub(super) fn needed_by(program: &Path) -> Vec<PathBuf> {
-    // Directories first: what lies in one that is shown is there already.
-    let machine = LIBRARIES.into_iter().chain([LOCALES]).chain(LOADERS).map(PathBuf::from);
-    machine.filter(|path| path.exists()).chain([program.to_owned()]).collect()
+/// Everything outside the trees that the program needs, as far as it is there. Directories come first.
+///
+/// # Errors
+/// When the program itself is not there.
+pub(super) fn needed_by(program: &Path) -> Result<Vec<Need>> {
+    let read = BitFlags::from(AccessFs::ReadFile);
+    let run = AccessFs::Execute | AccessFs::ReadFile;
+    let machine = LIBRARIES.map(|path| (path, read)).into_iter();
+    let machine = machine.chain([(LOCALES, read | AccessFs::ReadDir)]).chain(LOADERS.map(|path| (path, run)));
+    let need =
+        |path: &Path, access| PathFd::new(path).map(|open| Need { path: path.to_owned(), open, access });
+    let mut needs: Vec<Need> =
+        machine.filter_map(|(path, access)| need(Path::new(path), access).ok()).collect();
+    needs.push(need(program, run).with_context(|| format!("cannot open {}", program.display()))?);
+    Ok(needs)
 }
 
 /// Nine rights for a tree that is written: no MAKE_SYM, MAKE_FIFO, MAKE_SOCK, MAKE_CHAR, MAKE_BLOCK, so
@@ -113,13 +124,6 @@ fn rights(reach: Reach) -> BitFlags<AccessFs> {
                 | AccessFs::Truncate
         }
     }
-}
-
-fn add_if_there(rules: RulesetCreated, path: &str, access: BitFlags<AccessFs>) -> Result<RulesetCreated> {
-    if !Path::new(path).exists() {
-        return Ok(rules);
-    }
-    Ok(rules.add_rule(PathBeneath::new(PathFd::new(path)?, access))?)
 }
 
 /// Applies the rules to this thread and its children; sets no_new_privs too.

@@ -2,31 +2,45 @@
 //! for system calls that Landlock does not see, and a bare process around both.
 //!
 //! It is built by the gate and entered by its child between fork and exec. What a kernel does not
-//! offer [`Cage::missing`] and [`Cage::has_cell`] say. A namespace that is offered and fails all the
-//! same is one layer less; only [`trial`] finds that out, for byteback-admin check.
+//! offer [`Cage::missing`] and [`Cage::has_cell`] say. A namespace that is offered and refused all the
+//! same is one layer less; [`Running::without`] says why.
+//!
+//! [`Running::without`]: super::fork::Running::without
 
 mod landlock_rules;
 mod namespace;
+mod seccomp_program;
 mod seccomp_rules;
 pub mod trial;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use landlock::RulesetCreated;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sched::CloneFlags;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, fstat, stat, umask};
-use nix::unistd::chdir;
+use nix::unistd::{Gid, Uid, chdir};
 use seccompiler::BpfProgram;
 
-use super::fork;
+use super::fork::{self, Ties, Waiting};
+use super::identity;
+use landlock_rules::Need;
 use namespace::{Cell, Room};
+
+/// The most processes in a namespace of its own: rsync is one, its receiver two; a client gets no more out of
+/// an rsync that it has taken over.
+const MOST_PROCESSES: u64 = 4;
+/// Since this Linux RLIMIT_NPROC counts a user's processes in each user namespace by itself (commit
+/// 21d1c5e386bc); before it counts those of all clients together.
+const COUNTS_BY_NAMESPACE: (u32, u32) = (5, 14);
 
 /// What the confined program may do with one tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +90,7 @@ pub struct Layers {
     pub landlock: bool,
     /// seccomp.
     pub seccomp: bool,
-    /// A user and mount namespace.
+    /// Namespaces for the user, mounts and processes.
     pub namespace: bool,
 }
 
@@ -101,8 +115,9 @@ impl Cage {
     /// # Errors
     /// When a rule cannot be made although the kernel offers the mechanism.
     pub fn build(plan: &Plan<'_>) -> Result<Self> {
+        let needs = plan.program.map_or_else(|| Ok(Vec::new()), landlock_rules::needed_by)?;
         let landlock = if plan.layers.landlock && landlock_rules::is_offered() {
-            Some(landlock_rules::ruleset(plan).context("cannot make the Landlock rules")?)
+            Some(landlock_rules::ruleset(plan, &needs).context("cannot make the Landlock rules")?)
         } else {
             None
         };
@@ -119,7 +134,7 @@ impl Cage {
                     && namespace::is_offered()
                     && namespace::can_show(program, &start) =>
             {
-                Some(cell(plan, program, &start)?)
+                Some(cell(plan, &needs, &start)?)
             }
             _ => None,
         };
@@ -143,20 +158,60 @@ impl Cage {
         self.cell.is_some()
     }
 
-    /// Goes in: from here on nothing that this thread or its children do can undo it. The working
-    /// directory is the plan's afterwards. A namespace that the kernel refuses is done without.
+    /// Has this process go in: from here on nothing that this thread or its children do can undo it. The
+    /// working directory is the plan's afterwards. There is no namespace for it.
     ///
     /// # Errors
     /// When the kernel refuses a rule that it said it offers.
-    pub fn enter(&mut self) -> io::Result<()> {
-        let moved = match &self.cell {
-            Some(cell) => cell.enter()?,
-            None => false,
-        };
-        if !moved {
-            go_back_to(&self.start)?;
+    pub fn enter(self) -> io::Result<()> {
+        go_back_to(&self.start)?;
+        self.lock()
+    }
+
+    /// Starts `command` in a child that goes in at once, as bare as one that touches client bytes should be,
+    /// and waits for the word. It inherits nothing but `keep`, and has at most `max_memory` bytes of data.
+    ///
+    /// # Errors
+    /// As for [`fork::start`].
+    pub fn start(self, command: &mut Command, keep: &[OwnedFd], max_memory: u64) -> Result<Waiting> {
+        self.start_and(command, keep, max_memory, || Ok(()))
+    }
+
+    /// The same; `inside` is what the child does last.
+    fn start_and(
+        self,
+        command: &mut Command,
+        keep: &[OwnedFd],
+        max_memory: u64,
+        inside: impl FnOnce() -> io::Result<()>,
+    ) -> Result<Waiting> {
+        let namespaces = if self.has_cell() { namespace::NAMESPACES } else { CloneFlags::empty() };
+        let bounded = counts_by_namespace(&identity::kernel_release());
+        fork::start(command, namespaces, |ties| {
+            strip_process(keep, max_memory)?;
+            if ties.is_apart && bounded {
+                setrlimit(Resource::RLIMIT_NPROC, MOST_PROCESSES, MOST_PROCESSES)?;
+            }
+            self.change_root(ties)?;
+            // Not before: whoever waits for us need not wait for everybody else.
+            fork::lower_priority();
+            self.lock()?;
+            inside()
+        })
+    }
+
+    /// A cell that cannot be had is done without, and the parent is told.
+    fn change_root(&self, ties: &mut Ties) -> io::Result<()> {
+        match self.cell.as_ref().filter(|_| ties.is_apart).map(Cell::furnish) {
+            Some(Ok(())) => return self.cell.as_ref().map_or(Ok(()), Cell::move_in),
+            Some(Err(why)) => ties.do_without(&why)?,
+            None => {}
         }
-        if let Some(rules) = self.landlock.take() {
+        go_back_to(&self.start)
+    }
+
+    fn lock(self) -> io::Result<()> {
+        if let Some(rules) = self.landlock {
             landlock_rules::restrict(rules)?;
         }
         if let Some(program) = &self.seccomp {
@@ -178,33 +233,52 @@ fn go_back_to(directory: &OwnedFd) -> io::Result<()> {
     }
 }
 
-fn cell(plan: &Plan<'_>, program: &Path, start: &OwnedFd) -> Result<Cell> {
+fn cell(plan: &Plan<'_>, needs: &[Need], start: &OwnedFd) -> Result<Cell> {
     let room = |tree: &Reachable<'_>| -> io::Result<Room> {
         Ok(Room { tree: tree.directory.try_clone()?, reach: tree.reach })
     };
     let rooms =
         plan.trees.iter().map(room).collect::<io::Result<_>>().context("cannot keep the tree open")?;
     let start = start.try_clone().context("cannot keep the tree open")?;
-    Ok(Cell { rooms, shown: landlock_rules::needed_by(program), start })
+    let shown = needs.iter().map(|need| need.path.clone()).collect();
+    Ok(Cell { rooms, shown, start, owner: (Uid::effective(), Gid::effective()) })
 }
 
-/// Makes the process as bare as a child that touches client bytes should be: private files (umask 077),
-/// no core dump, bounded memory, low priority, the first to go when memory is short, ended with its
-/// parent, and every descriptor but the standard three and `keep` closed on exec.
-///
-/// # Errors
-/// When the kernel refuses one of them.
-pub fn strip_process(keep: &[OwnedFd], max_memory: u64) -> io::Result<()> {
+/// Whether this kernel counts processes as [`MOST_PROCESSES`] needs it, by its release (uname(2)).
+fn counts_by_namespace(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    numbers.next().zip(numbers.next()).is_some_and(|version| version >= COUNTS_BY_NAMESPACE)
+}
+
+/// Makes the process bare: private files (umask 077), no core dump, bounded memory, the first to go when
+/// memory is short, ended with its parent, and every descriptor but the standard three and `keep` closed on
+/// exec.
+pub(super) fn strip_process(keep: &[OwnedFd], max_memory: u64) -> io::Result<()> {
     umask(Mode::from_bits_truncate(0o077));
-    set_pdeathsig(Signal::SIGTERM)?;
+    // The first process of a namespace hears no other signal before it asks to (pid_namespaces(7)).
+    set_pdeathsig(Signal::SIGKILL)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     setrlimit(Resource::RLIMIT_DATA, max_memory, max_memory)?;
     // Politeness that a kernel may refuse without harm.
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
-    fork::lower_priority();
     fork::close_on_exec_from(3)?;
     for descriptor in keep {
         fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_are_bounded_where_the_kernel_counts_each_namespace_by_itself() {
+        for release in ["5.14.0", "5.14", "6.1.0-30-amd64", "6.18.44-fc-v669", "10.0-rc1"] {
+            assert!(counts_by_namespace(release), "{release}");
+        }
+        for release in ["5.13.19", "5.4.0-1-amd64", "4.19.0", "", "unknown", "6"] {
+            assert!(!counts_by_namespace(release), "{release}");
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! A root directory of its own, in which nothing exists but the trees of the plan and what rsync needs
-//! to run (user_namespaces(7), mount_namespaces(7), pivot_root(2)). It closes what Landlock leaves
-//! open: stat, chmod and extended attributes by path.
+//! to run (user_namespaces(7), mount_namespaces(7)), and processes of its own, so that there
+//! is no other to send a signal to (pid_namespaces(7)). It closes what Landlock leaves open: stat, chmod and
+//! extended attributes by path, before Linux 6.12 signals, and any number of processes.
 //!
 //! Not every kernel lets an ordinary user do this, so it is one layer more and never the only one.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -11,16 +13,24 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::{fstat, stat};
-use nix::sys::statvfs::{FsFlags, statvfs};
-use nix::unistd::{Gid, Uid, chdir, pivot_root};
+use nix::fcntl::{OFlag, open};
+use nix::libc::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
+use nix::mount::{MsFlags, mount};
+use nix::sched::CloneFlags;
+use nix::sys::prctl::set_dumpable;
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::{Gid, Uid, chdir, chroot};
 
 use super::Reach;
+use crate::system::fork::seal_mounts;
 
 /// Where the new root is put together; every Linux has it, and only this process sees what is mounted.
 const WORKSHOP: &str = "/tmp";
+
+/// The namespaces that a child must have been started in. Mounts in those of a new user are no longer
+/// shared with the machine's, so that nothing done here is seen there.
+pub(super) const NAMESPACES: CloneFlags =
+    CloneFlags::CLONE_NEWUSER.union(CloneFlags::CLONE_NEWNS).union(CloneFlags::CLONE_NEWPID);
 
 /// A tree that stands in the new root where it stands in the old one.
 #[derive(Debug)]
@@ -36,19 +46,20 @@ pub(super) struct Room {
 pub(super) struct Cell {
     /// The client's trees.
     pub(super) rooms: Vec<Room>,
-    /// Files and directories of the machine that are shown read-only, by absolute path.
+    /// Files and directories of the machine that are shown read-only, by absolute path, directories first.
     pub(super) shown: Vec<PathBuf>,
     /// The working directory: one of the trees, or the directory above them.
     pub(super) start: OwnedFd,
+    /// Who the process is, in the cell as outside.
+    pub(super) owner: (Uid, Gid),
 }
 
-/// Whether the kernel says that an ordinary user may do this (Documentation/admin-guide/sysctl).
+/// Whether it is worth trying: Ubuntu gives an ordinary user the namespaces and no rights in them
+/// (Documentation/admin-guide/sysctl/kernel.rst, apparmor_restrict_unprivileged_userns). All other kernels
+/// that refuse say so at once.
 pub(super) fn is_offered() -> bool {
-    let says = |file: &str, no: &str| fs::read_to_string(file).is_ok_and(|text| text.trim() == no);
-    !says("/proc/sys/user/max_user_namespaces", "0")
-        && !says("/proc/sys/kernel/unprivileged_userns_clone", "0")
-        && !says("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1")
-        && Path::new("/proc/self/ns/user").exists()
+    let restricts = fs::read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
+    !restricts.is_ok_and(|text| text.trim_ascii() == b"1")
 }
 
 /// Whether neither the program nor the trees lie where the new root is put together.
@@ -57,107 +68,129 @@ pub(super) fn can_show(program: &Path, start: &OwnedFd) -> bool {
 }
 
 impl Cell {
-    /// Moves this process in; the working directory has the same path as before.
-    /// `false` when the kernel does not let us: the old root is still there then, seen through mounts of
-    /// our own, some of which may be the unfinished new root's.
+    /// Puts the new root together.
     ///
     /// # Errors
-    /// When the old root is gone and the new one cannot be finished: the process must not go on.
-    pub(super) fn enter(&self) -> io::Result<bool> {
-        let start = path_of(&self.start)?;
-        if self.furnish().is_err() {
-            return Ok(false);
-        }
-        move_in()?;
-        chdir(&start)?;
-        Ok(true)
+    /// When the kernel does not let us: the old root is still there then, seen through mounts of our own,
+    /// some of which may be the unfinished new root's.
+    pub(super) fn furnish(&self) -> io::Result<()> {
+        self.become_owner()?;
+        mount(Some("tmpfs"), WORKSHOP, Some("tmpfs"), quiet(), Some("mode=755,size=64k"))?;
+        let mut furniture = Furniture::default();
+        self.shown.iter().try_for_each(|path| furniture.show(path))?;
+        // The open directories lie in the mounts of before; their paths lead to the same ones in ours.
+        let paths: Vec<PathBuf> =
+            self.rooms.iter().map(|room| path_of(&room.tree)).collect::<io::Result<_>>()?;
+        paths.iter().try_for_each(|path| fs::create_dir_all(in_workshop(path)))?;
+        seal_mounts(
+            &open_place(Path::new(WORKSHOP))?,
+            MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+        )?;
+        self.rooms.iter().zip(&paths).try_for_each(|(room, path)| room.bind(path))
     }
 
-    fn furnish(&self) -> io::Result<()> {
-        become_master_of_mounts()?;
-        mount(Some("tmpfs"), WORKSHOP, Some("tmpfs"), quiet(), Some("mode=755,size=64k"))?;
-        for path in &self.shown {
-            show(path)?;
-        }
-        self.rooms.iter().try_for_each(Room::bind)
+    /// Makes it the root directory; the working directory has the same path as before.
+    ///
+    /// chroot(2) is enough here: execve(2) takes all rights in the user namespace away, who is chrooted can
+    /// make no other one (user_namespaces(7)), and no directory outside stays open. pivot_root(2) needs
+    /// the old root unmounted, which waits for every processor: milliseconds where others are at work.
+    ///
+    /// # Errors
+    /// When it cannot be entered: the process must not go on.
+    pub(super) fn move_in(&self) -> io::Result<()> {
+        let start = path_of(&self.start)?;
+        chroot(WORKSHOP)?;
+        Ok(chdir(&start)?)
+    }
+
+    /// A user namespace that maps nobody but ourselves gives the right to mount in a namespace of our own,
+    /// and no right outside.
+    fn become_owner(&self) -> io::Result<()> {
+        // Who was root is not the owner of its own /proc/self (proc(5)). sshd's children are: they became
+        // the user before they were executed.
+        set_dumpable(true)?;
+        let (uid, gid) = self.owner;
+        fs::write("/proc/self/setgroups", "deny")?;
+        fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
+        fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))
     }
 }
 
 impl Room {
-    fn bind(&self) -> io::Result<()> {
-        // The open directory lies in the mounts of before; its path leads to the same one in ours.
-        let path = path_of(&self.tree)?;
-        let place = in_workshop(&path);
-        fs::create_dir_all(&place)?;
-        bind(&path, &place)?;
-        let (wanted, found) = (fstat(&self.tree)?, stat(&place)?);
+    fn bind(&self, path: &Path) -> io::Result<()> {
+        let place = in_workshop(path);
+        bind(path, &place)?;
+        let root = open_place(&place)?;
+        let (wanted, found) = (fstat(&self.tree)?, fstat(&root)?);
         if (wanted.st_dev, wanted.st_ino) != (found.st_dev, found.st_ino) {
             return Err(Errno::ESTALE.into());
         }
-        let read_only = if self.reach == Reach::Read { MsFlags::MS_RDONLY } else { MsFlags::empty() };
-        restrict(&place, read_only | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC)
+        let read_only = if self.reach == Reach::Read { MOUNT_ATTR_RDONLY } else { 0 };
+        seal_mounts(&root, read_only | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
     }
 }
 
-/// A user namespace that maps nobody but ourselves gives the right to mount in a namespace of our own,
-/// and no right outside.
-fn become_master_of_mounts() -> io::Result<()> {
-    let (uid, gid) = (Uid::effective(), Gid::effective());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
-    fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
-    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    Ok(mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?)
+/// What stands in the new root by now, by the names of the old one.
+#[derive(Debug, Default)]
+struct Furniture {
+    /// Directories of its own, in which more can be made.
+    directories: BTreeSet<PathBuf>,
+    /// The machine's own directories, in which everything is.
+    shown: BTreeSet<PathBuf>,
 }
 
-/// Makes the workshop the root directory and lets go of the old one.
-fn move_in() -> io::Result<()> {
-    chdir(WORKSHOP)?;
-    pivot_root(".", ".")?;
-    umount2(".", MntFlags::MNT_DETACH)?;
-    chdir("/")?;
-    restrict(Path::new("/"), MsFlags::MS_RDONLY | quiet())
-}
-
-/// Shows a file or directory under its own name, with the links that lead to it.
-fn show(path: &Path) -> io::Result<()> {
-    let mut at = PathBuf::from("/");
-    let mut rest = path.components();
-    rest.next(); // the root
-    while let Some(component) = rest.next() {
-        let Component::Normal(name) = component else { return Err(Errno::EINVAL.into()) };
-        let directory = at.clone();
-        at.push(name);
-        let (inside, found) = (in_workshop(&at), fs::symlink_metadata(&at)?);
-        if found.is_symlink() {
-            let target = fs::read_link(&at)?;
-            if fs::symlink_metadata(&inside).is_err() {
-                symlink(&target, &inside)?;
+impl Furniture {
+    /// Shows a file or directory under its own name, with the links that lead to it.
+    fn show(&mut self, path: &Path) -> io::Result<()> {
+        let mut at = PathBuf::from("/");
+        let mut rest = path.components();
+        rest.next(); // the root
+        let mut is_there = false;
+        while let Some(component) = rest.next() {
+            let Component::Normal(name) = component else { return Err(Errno::EINVAL.into()) };
+            let directory = at.clone();
+            at.push(name);
+            is_there |= self.shown.contains(&at);
+            if self.directories.contains(&at) {
+                continue;
             }
-            return show(&without_dots(&directory.join(target).join(rest.as_path())));
+            let found = fs::symlink_metadata(&at)?;
+            if found.is_symlink() {
+                let target = fs::read_link(&at)?;
+                if !is_there {
+                    unless_there(symlink(&target, in_workshop(&at)))?;
+                }
+                return self.show(&without_dots(&directory.join(target).join(rest.as_path())));
+            }
+            match (is_there, at == path) {
+                (true, _) => {}
+                (false, true) => return self.show_itself(at, found.is_dir()),
+                (false, false) => {
+                    fs::create_dir(in_workshop(&at))?;
+                    self.directories.insert(at.clone());
+                }
+            }
         }
-        if at == path {
-            return show_itself(&at, &inside, found.is_dir());
-        }
-        if fs::symlink_metadata(&inside).is_err() {
-            fs::create_dir(&inside)?;
-        }
+        Ok(())
     }
-    Ok(())
+
+    fn show_itself(&mut self, path: PathBuf, is_directory: bool) -> io::Result<()> {
+        let place = in_workshop(&path);
+        if is_directory {
+            fs::create_dir(&place)?;
+        } else {
+            fs::write(&place, "")?;
+        }
+        bind(&path, &place)?;
+        if is_directory {
+            self.shown.insert(path);
+        }
+        Ok(())
+    }
 }
 
-fn show_itself(path: &Path, inside: &Path, is_directory: bool) -> io::Result<()> {
-    if fs::symlink_metadata(inside).is_ok() {
-        return Ok(()); // a directory above it is shown already
-    }
-    if is_directory {
-        fs::create_dir(inside)?;
-    } else {
-        fs::write(inside, "")?;
-    }
-    bind(path, inside)?;
-    restrict(inside, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID)
+fn unless_there(made: io::Result<()>) -> io::Result<()> {
+    made.or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })
 }
 
 /// The path without `..`, which is right here: every component before one was found to be a directory.
@@ -191,22 +224,7 @@ fn bind(source: &Path, place: &Path) -> io::Result<()> {
     Ok(mount(Some(source), place, None::<&str>, flags, None::<&str>)?)
 }
 
-/// Adds flags to a mount. Those that the machine's own mount has are locked and must be repeated.
-fn restrict(place: &Path, more: MsFlags) -> io::Result<()> {
-    let has = statvfs(place)?.flags();
-    let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | more;
-    for (kept, flag) in [
-        (FsFlags::ST_RDONLY, MsFlags::MS_RDONLY),
-        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
-        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
-        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
-        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
-        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
-        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
-    ] {
-        if has.contains(kept) {
-            flags |= flag;
-        }
-    }
-    Ok(mount(None::<&str>, place, None::<&str>, flags, None::<&str>)?)
+/// Opens what is mounted there, also where it may not be read.
+fn open_place(place: &Path) -> io::Result<OwnedFd> {
+    Ok(open(place, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?)
 }

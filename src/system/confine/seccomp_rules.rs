@@ -1,15 +1,13 @@
 //! seccomp(2): system calls that no rsync server makes, and that Landlock does not see. Above all
 //! ioctl: with it a process that may only read its own tree can delete any client's subvolume by number.
 
-use std::collections::BTreeMap;
 use std::io;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nix::libc;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch, sock_filter,
-};
+use seccompiler::BpfProgram;
+
+use super::seccomp_program::{self, Answer};
 
 /// Calls that get EPERM.
 const REFUSED: &[i64] = &[
@@ -104,8 +102,6 @@ const REFUSED: &[i64] = &[
     // What others do in their trees.
     libc::SYS_inotify_init1,
     libc::SYS_fanotify_init,
-    // Its flags lie in memory, where no rule can look at them; fork(3) uses clone.
-    libc::SYS_clone3,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_mknod,
     #[cfg(target_arch = "x86_64")]
@@ -118,67 +114,47 @@ const REFUSED: &[i64] = &[
     libc::SYS_modify_ldt,
 ];
 
-/// clone(2) with one of these would give it rights over a namespace of its own, and the kernel more to get wrong.
-const NAMESPACES: [i32; 7] = [
-    libc::CLONE_NEWNS,
-    libc::CLONE_NEWCGROUP,
-    libc::CLONE_NEWUTS,
-    libc::CLONE_NEWIPC,
-    libc::CLONE_NEWUSER,
-    libc::CLONE_NEWPID,
-    libc::CLONE_NEWNET,
+/// Any other call is allowed; one that means more than one thing is looked at more closely.
+const LOOKED_AT: [(i64, Answer); 3] = [
+    (libc::SYS_clone, Answer::UnlessNamespaces),
+    // Its flags lie in memory, where no rule can look at them. pthread_create(3) uses clone where it is absent,
+    // and a search reads with several threads.
+    (libc::SYS_clone3, Answer::Absent),
+    (libc::SYS_prlimit64, Answer::IfOwn),
 ];
 
-/// Bit 30 of a call's number means x32, a second table of calls on the same processor.
-#[cfg(target_arch = "x86_64")]
-const X32_BIT: u32 = 0x4000_0000;
-
-/// The rule, compiled; `None` on a processor that seccompiler does not know. A process of another
+/// The rule, compiled; `None` on a processor that it was not written for. A process of another
 /// architecture is killed.
+///
+/// # Errors
+/// When there are too many calls for one program.
 pub(super) fn program() -> Result<Option<BpfProgram>> {
-    let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(None) };
-    let mut calls: BTreeMap<i64, _> = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
-    calls.insert(libc::SYS_clone, new_namespaces().context("the rule for clone cannot be made")?);
-    calls.insert(libc::SYS_prlimit64, other_processes().context("the rule for prlimit cannot be made")?);
-    let refusal = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let filter = SeccompFilter::new(calls, SeccompAction::Allow, refusal, arch)
-        .context("the seccomp rule cannot be made")?;
-    let program: BpfProgram = filter.try_into().context("the seccomp rule does not compile")?;
-    Ok(Some(without_x32(program)))
-}
-
-/// One rule for each flag: any of them is enough.
-fn new_namespaces() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
-    let rule = |flag: &i32| {
-        let flag = u64::from(flag.unsigned_abs());
-        let asked = SeccompCmpOp::MaskedEq(flag);
-        SeccompRule::new(vec![SeccompCondition::new(0, SeccompCmpArgLen::Qword, asked, flag)?])
-    };
-    NAMESPACES.iter().map(rule).collect()
-}
-
-/// Its own limits a process may read and lower: number 0.
-fn other_processes() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
-    let other = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, 0)?;
-    Ok(vec![SeccompRule::new(vec![other])?])
-}
-
-/// Puts three instructions in front: a call with the x32 bit kills the process.
-#[cfg(target_arch = "x86_64")]
-fn without_x32(program: BpfProgram) -> BpfProgram {
-    let instruction = |code, jt, jf, k| sock_filter { code, jt, jf, k };
-    let load_number = instruction(0x20, 0, 0, 0); // BPF_LD | BPF_W | BPF_ABS: seccomp_data.nr
-    let is_x32 = instruction(0x35, 0, 1, X32_BIT); // BPF_JMP | BPF_JGE | BPF_K: else skip the next one
-    let kill = instruction(0x06, 0, 0, libc::SECCOMP_RET_KILL_PROCESS); // BPF_RET | BPF_K
-    [load_number, is_x32, kill].into_iter().chain(program).collect()
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn without_x32(program: BpfProgram) -> BpfProgram {
-    program
+    let Some(arch) = seccomp_program::OWN_ARCH else { return Ok(None) };
+    let refused = REFUSED.iter().map(|call| (*call, Answer::Refuse));
+    let calls: Vec<(u32, Answer)> = refused
+        .chain(LOOKED_AT)
+        .map(|(call, answer)| Ok((u32::try_from(call)?, answer)))
+        .collect::<Result<_>>()?;
+    seccomp_program::compile(arch, &calls).map(Some)
 }
 
 /// Installs the rule for this thread and its children; sets no_new_privs too.
 pub(super) fn apply(program: &BpfProgram) -> io::Result<()> {
     seccompiler::apply_filter(program).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_confined_search_may_have_threads() {
+        let confined = thread::spawn(|| {
+            apply(&program().unwrap().unwrap()).unwrap();
+            thread::Builder::new().spawn(|| 42).map(|helper| helper.join().unwrap()).unwrap()
+        });
+        assert_eq!(confined.join().unwrap(), 42);
+    }
 }

@@ -5,16 +5,17 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
-use nix::sys::prctl::set_dumpable;
-use nix::unistd::isatty;
+use nix::unistd::{Pid, getppid, isatty};
 
-use super::{Cage, Layers, Plan, Reach, Reachable, Start, landlock_rules, strip_process};
-use crate::system::{fork, process};
+use super::{Cage, Layers, Plan, Reach, Reachable, Start, landlock_rules};
+use crate::system::fork::Running;
+use crate::system::process;
 
 /// The file in which the confined child leaves what it saw.
 const SEEN: &str = "seen";
@@ -46,24 +47,35 @@ pub fn try_out(program: &Path, scratch: &Path, layers: Layers, max_memory: u64) 
     let directory: OwnedFd =
         File::open(scratch).with_context(|| format!("cannot open {}", scratch.display()))?.into();
     let trees = [Reachable { directory: &directory, reach: Reach::Write }];
-    let mut cage =
-        Cage::build(&Plan { trees: &trees, program: Some(program), start: Start::InTree, layers })?;
+    let cage = Cage::build(&Plan { trees: &trees, program: Some(program), start: Start::InTree, layers })?;
+    let nothing =
+        File::options().read(true).write(true).open("/dev/null").context("cannot open /dev/null")?;
+    // Open files: in the cage there is no /dev.
+    let nothing = || -> io::Result<Stdio> { Ok(nothing.try_clone()?.into()) };
     let mut command = process::command(program);
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = fork::spawn_confined(&mut command, move || {
-        // Who was root is not the owner of its own /proc/self (proc(5)), and without that there is no
-        // namespace. sshd's children are: they became the user before they were executed.
-        set_dumpable(true)?;
-        strip_process(&[], max_memory)?;
-        cage.enter()?;
-        fs::write(SEEN, seen())
-    })?;
-    let name = program.display().to_string();
-    let status = process::wait_within(&mut child, &name, PATIENCE)?;
+    command.arg("--version").stdin(nothing()?).stdout(nothing()?).stderr(nothing()?);
+    let child = cage.start_and(&mut command, &[], max_memory, || fs::write(SEEN, seen()))?.go()?;
+    let name = program.display();
+    let status = wait_for(&child).with_context(|| format!("cannot wait for {name}"))?;
     ensure!(status.success(), "{name} --version ended with {status}");
     let seen = fs::read_to_string(scratch.join(SEEN)).context("the confined program left nothing behind")?;
     let held = |layer: &str| seen.split(' ').any(|word| word == layer);
     Ok(Held { landlock: held("landlock"), seccomp: held("seccomp"), namespace: held("namespace") })
+}
+
+fn wait_for(child: &Running) -> Result<ExitStatus> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() >= deadline {
+            child.end();
+            child.wait()?;
+            bail!("it did not end within {} seconds", PATIENCE.as_secs());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// What holds this process, found out by trying: the layers' names.
@@ -74,7 +86,7 @@ fn seen() -> String {
     let held = [
         ("landlock", is(symlink("nowhere", "link"), Errno::EACCES)),
         ("seccomp", isatty(io::stdin()) == Err(Errno::EPERM)), // TCGETS is an ioctl
-        ("namespace", !Path::new("/proc").exists()),
+        ("namespace", !Path::new("/proc").exists() && getppid() == Pid::from_raw(0)),
     ];
     held.iter().filter(|(_, held)| *held).map(|(layer, _)| *layer).collect::<Vec<_>>().join(" ")
 }

@@ -44,6 +44,28 @@ pub(super) fn unattended(login: &Login) -> Result<Vec<String>> {
     Ok(words)
 }
 
+/// For a look at the host key alone: whatever it is, it is written to the file.
+pub(super) fn host_key_only(login: &Login, file: &Path) -> Result<Vec<String>> {
+    let mut words = base(&Login { key: None, ..login.clone() })?;
+    words.push(format!("-oUserKnownHostsFile=\"{}\"", path(file)?));
+    words.extend(
+        [
+            "BatchMode=yes",
+            "StrictHostKeyChecking=accept-new",
+            "GlobalKnownHostsFile=/dev/null",
+            "KnownHostsCommand=none",
+            "HashKnownHosts=no",
+            "UpdateHostKeys=no",
+            "PreferredAuthentications=none",
+            "PubkeyAuthentication=no",
+            "ControlMaster=no",
+            "ControlPath=none",
+        ]
+        .map(|option| format!("-o{option}")),
+    );
+    Ok(words)
+}
+
 /// For a person: no master of theirs is used, since over one no host key is compared or written.
 pub(super) fn attended(visit: &Visit) -> Result<Vec<String>> {
     let mut words = base(visit.login)?;

@@ -53,7 +53,7 @@ pub struct Cell<'a> {
 }
 
 impl<'a> Cell<'a> {
-    pub fn new(world: &'a World, tools: &Tools, column: Column) -> Self {
+    pub fn new(world: &'a World, tools: &Tools, column: Column, rsync: &Path) -> Self {
         let user = User::from_name(&world.user).unwrap().unwrap();
         let name = format!("thief{}", column.number);
         let prey = format!("prey{}", column.number);
@@ -78,7 +78,7 @@ impl<'a> Cell<'a> {
         cell.file(&cell.keys, "ssh-ed25519 AAAA nobody\n");
         fs::copy(&tools.uploaded, cell.current.join("uploaded")).unwrap();
         cell.own(&cell.current.join("uploaded"), 0o700);
-        cell.let_in(&cell.thief, &name, Path::new("/usr/bin/rsync"));
+        cell.let_in(&cell.thief, &name, rsync);
         cell.let_in(&cell.intruder, &name, &tools.intruder);
         cell
     }

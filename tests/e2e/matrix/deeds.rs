@@ -1,7 +1,6 @@
 //! What a program does that runs inside the cage in rsync's place: `intruder.c` tries, this looks what became of it.
 
 use std::fs;
-use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -9,6 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -172,15 +172,20 @@ fn kernel(cell: &Cell<'_>, around: &Surroundings, said: &str) -> Vec<(&'static s
     ]
 }
 
-/// A process that is still there although its session has ended; ends it.
+/// A process that is still there although its session has ended, so that its lock is; ends it.
 fn left_behind(note: &Path) -> bool {
-    let mut text = String::new();
-    let Ok(mut file) = fs::File::open(note) else { return false };
-    file.read_to_string(&mut text).unwrap();
-    let process = Pid::from_raw(text.trim().parse().unwrap());
-    let lives = is_alive(process);
+    let Ok(file) = fs::File::open(note) else { return false };
+    let mut lock = nix::libc::flock {
+        l_type: i16::try_from(nix::libc::F_WRLCK).unwrap(),
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&file, FcntlArg::F_GETLK(&mut lock)).unwrap();
+    let lives = i32::from(lock.l_type) != nix::libc::F_UNLCK;
     if lives {
-        kill(process, Signal::SIGKILL).unwrap();
+        kill(Pid::from_raw(lock.l_pid), Signal::SIGKILL).unwrap();
     }
     lives
 }

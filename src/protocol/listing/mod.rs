@@ -7,6 +7,10 @@
 //! {"schema":1,"entries":2,"cut":null}
 //! ```
 //!
+//! Who asked with `--history` gets `first`, `copies`, `inode`, `links` and for a device `device` beside these
+//! fields, and version 2 in the end line; a reader of version 1 would refuse fields that it does not know. What
+//! is answered to `--snapshots` is in [`snapshots`].
+//!
 //! A name of the file system is bytes, JSON's strings are text. So `path` and `target` are written as
 //! they are where they are UTF-8, and otherwise as `path_base64` and `target_base64`; exactly one of the
 //! two forms is right for each name. The client reads what a server sends, and would act on it, so a line
@@ -19,14 +23,20 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Entry, Kind};
+use crate::model::version::History;
+use crate::model::{Entry, Kind, Version};
 
+mod json;
+pub mod snapshots;
 mod table;
 
-pub use table::{nothing_found, table};
+use self::json::print;
+pub use table::{Table, nothing_found, table};
 
-/// The version of this form.
+/// The version of the form without history.
 const SCHEMA: u32 = 1;
+/// The version of the form with it.
+const SCHEMA_OF_HISTORY: u32 = 2;
 
 /// No line is longer: two names of `PATH_MAX` bytes, each byte as `\u0001`, and the rest.
 pub const LONGEST_LINE: usize = 64 * 1024;
@@ -38,7 +48,7 @@ const LONGEST_PATH: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
     /// One version of one file.
-    Entry(Entry),
+    Found(Version),
     /// The last line.
     End {
         /// How many entries came before it.
@@ -67,7 +77,10 @@ impl fmt::Display for ListingError {
             Self::TooLong => write!(f, "a line of the listing is longer than {LONGEST_LINE} bytes"),
             Self::Malformed(reason) => write!(f, "a line of the listing is malformed: {reason}"),
             Self::Schema(found) => {
-                write!(f, "the listing is of version {found}, this program reads version {SCHEMA}")
+                write!(
+                    f,
+                    "the listing is of version {found}, this program reads versions {SCHEMA} and {SCHEMA_OF_HISTORY}"
+                )
             }
             Self::Field(name) => write!(f, "a line of the listing has an impossible {name}"),
         }
@@ -93,6 +106,16 @@ struct EntryLine {
     target: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copies: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inode: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    links: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -103,11 +126,27 @@ struct EndLine {
     cut: Option<String>,
 }
 
-/// One file's line, without its end.
+/// One file's line, without its end, and without history.
 pub fn print_entry(entry: &Entry) -> String {
+    print(&entry_line(entry))
+}
+
+/// One version's line, without its end, with history where there is one.
+pub fn print_version(version: &Version) -> String {
+    let mut line = entry_line(&version.entry);
+    if let Some(history) = &version.history {
+        line.first = Some(history.first.to_string());
+        (line.copies, line.inode) = (Some(history.copies), Some(history.inode));
+        line.links = Some(history.links);
+        line.device = history.device.map(|(major, minor)| format!("{major},{minor}"));
+    }
+    print(&line)
+}
+
+fn entry_line(entry: &Entry) -> EntryLine {
     let (path, path_base64) = print_name(&entry.path);
     let (target, target_base64) = entry.target.as_deref().map(print_name).unwrap_or_default();
-    print(&EntryLine {
+    EntryLine {
         snapshot: entry.tree.to_string(),
         path,
         path_base64,
@@ -118,17 +157,15 @@ pub fn print_entry(entry: &Entry) -> String {
         mtime: entry.mtime,
         target,
         target_base64,
-    })
+        ..EntryLine::default()
+    }
 }
 
-/// The last line, without its end: how many entries came, and why no more if there would be.
-pub fn print_end(entries: u64, cut: Option<&str>) -> String {
-    print(&EndLine { schema: SCHEMA, entries, cut: cut.map(str::to_owned) })
-}
-
-/// Strings and numbers alone: there is nothing in such a line that JSON could not hold.
-fn print(line: &impl Serialize) -> String {
-    serde_json::to_string(line).unwrap_or_default()
+/// The last line, without its end: how many entries came, with or without history, and why no more if there
+/// would be.
+pub fn print_end(history: bool, entries: u64, cut: Option<&str>) -> String {
+    let schema = if history { SCHEMA_OF_HISTORY } else { SCHEMA };
+    print(&EndLine { schema, entries, cut: cut.map(str::to_owned) })
 }
 
 fn print_name(name: &[u8]) -> (Option<String>, Option<String>) {
@@ -150,14 +187,41 @@ pub fn parse_line(line: &[u8]) -> Result<Line, ListingError> {
         return Err(ListingError::Malformed("it is no JSON object".to_owned()));
     }
     let error = match serde_json::from_slice::<EntryLine>(line) {
-        Ok(written) => return parse_entry(written).map(Line::Entry),
+        Ok(written) => return parse_version(written).map(Line::Found),
         Err(error) => error,
     };
     match serde_json::from_slice::<EndLine>(line) {
-        Ok(end) if end.schema == SCHEMA => Ok(Line::End { entries: end.entries, cut: end.cut }),
+        Ok(end) if matches!(end.schema, SCHEMA | SCHEMA_OF_HISTORY) => {
+            Ok(Line::End { entries: end.entries, cut: end.cut })
+        }
         Ok(end) => Err(ListingError::Schema(end.schema)),
         Err(_) => Err(ListingError::Malformed(error.to_string())),
     }
+}
+
+fn parse_version(mut line: EntryLine) -> Result<Version, ListingError> {
+    let fields = (line.first.take(), line.copies.take(), line.inode.take(), line.links.take());
+    let device = line.device.take();
+    let history = match fields {
+        (None, None, None, None) if device.is_none() => None,
+        (Some(first), Some(copies), Some(inode), Some(links)) => Some(History {
+            first: first.parse().map_err(|_| ListingError::Field("first"))?,
+            copies,
+            inode,
+            links,
+            device: device
+                .map(|text| parse_device(&text).ok_or(ListingError::Field("device")))
+                .transpose()?,
+        }),
+        _ => return Err(ListingError::Field("history")),
+    };
+    Ok(Version { entry: parse_entry(line)?, history })
+}
+
+fn parse_device(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once(',')?;
+    let device = (major.parse().ok()?, minor.parse().ok()?);
+    (format!("{},{}", device.0, device.1) == text).then_some(device)
 }
 
 fn parse_entry(line: EntryLine) -> Result<Entry, ListingError> {
@@ -227,7 +291,7 @@ mod tests {
             print_entry(&entry(b"etc/motd")),
             r#"{"snapshot":"2026-11-20T23:47+0000","path":"etc/motd","mode":"100644","uid":0,"gid":4,"size":7,"mtime":"2015-11-29T09:26:10Z"}"#
         );
-        assert_eq!(print_end(2, None), r#"{"schema":1,"entries":2,"cut":null}"#);
+        assert_eq!(print_end(false, 2, None), r#"{"schema":1,"entries":2,"cut":null}"#);
         assert_eq!(
             parse_line(b"{\"schema\":1,\"entries\":2,\"cut\":\"too many\"}\n"),
             Ok(Line::End { entries: 2, cut: Some("too many".to_owned()) })
@@ -241,7 +305,7 @@ mod tests {
         link.target = Some(b"\xfe\n".to_vec());
         let printed = print_entry(&link);
         assert!(printed.contains(r#""path_base64":"Yf8=""#) && !printed.contains('\n'), "{printed}");
-        assert_eq!(parse_line(printed.as_bytes()), Ok(Line::Entry(link)));
+        assert_eq!(parse_line(printed.as_bytes()), Ok(Line::Found(link.into())));
     }
 
     #[test]
@@ -259,6 +323,7 @@ mod tests {
     fn a_line_that_we_did_not_write_is_refused() {
         use ListingError::{Field, Schema, TooLong};
         let good = print_entry(&entry(b"f"));
+        let history = r#""first":"current","copies":1,"inode":1,"links":1,"device":"8,1","uid""#;
         for (from, to, why) in [
             ("\"path\":\"f\"", "\"path\":\"f\",\"path_base64\":\"/w==\"", Field("path")),
             ("\"path\":\"f\"", "\"path_base64\":\"Zg==\"", Field("path")),
@@ -268,6 +333,10 @@ mod tests {
             ("100644", "644", Field("mode")),
             ("100644", "+10644", Field("mode")),
             ("2026-11-20T23:47+0000", "../x", Field("snapshot")),
+            ("\"uid\"", "\"copies\":1,\"uid\"", Field("history")),
+            ("\"uid\"", "\"device\":\"8,1\",\"uid\"", Field("history")),
+            ("\"uid\"", &history.replace("8,1", "8,+1"), Field("device")),
+            ("\"uid\"", &history.replace("current", "..x"), Field("first")),
         ] {
             assert_eq!(parse_line(good.replace(from, to).as_bytes()), Err(why), "{to}");
         }
@@ -276,7 +345,7 @@ mod tests {
         {
             assert!(matches!(parse_line(line.as_bytes()), Err(ListingError::Malformed(_))), "{line}");
         }
-        assert_eq!(parse_line(br#"{"schema":2,"entries":0,"cut":null}"#), Err(Schema(2)));
+        assert_eq!(parse_line(br#"{"schema":3,"entries":0,"cut":null}"#), Err(Schema(3)));
         assert_eq!(parse_line(&vec![b' '; LONGEST_LINE + 1]), Err(TooLong));
     }
 
@@ -301,8 +370,13 @@ mod tests {
             let (mode, tree) = (kind << 12 | permissions, crate::model::Tree::Current);
             let entry = Entry { tree, path, mode, uid, gid, size, mtime, target };
             let printed = print_entry(&entry);
-            prop_assert!(!printed.bytes().any(|byte| byte < b' '));
-            prop_assert_eq!(parse_line(printed.as_bytes()), Ok(Line::Entry(entry)));
+            prop_assert!(!printed.chars().any(crate::model::escape::is_dangerous));
+            prop_assert_eq!(parse_line(printed.as_bytes()), Ok(Line::Found(entry.clone().into())));
+            let device = raw.then_some((uid, gid));
+            let history = History { first: crate::model::Tree::Current, copies: gid, inode: size, links: uid, device };
+            let version = Version { entry, history: Some(history) };
+            let printed = print_version(&version);
+            prop_assert_eq!(parse_line(printed.as_bytes()), Ok(Line::Found(version)));
         }
 
         #[test]
@@ -317,6 +391,6 @@ mod tests {
         (link.mode, link.target) = (0o120_777, Some(vec![1; LONGEST_PATH]));
         let printed = print_entry(&link);
         assert!(printed.len() <= LONGEST_LINE);
-        assert_eq!(parse_line(printed.as_bytes()), Ok(Line::Entry(link)));
+        assert_eq!(parse_line(printed.as_bytes()), Ok(Line::Found(link.into())));
     }
 }
