@@ -347,13 +347,13 @@ fn the_server_asks_for_a_full_run_and_the_client_obeys_once() {
     client.write("file", "x");
     client.mode(&[]);
     let mut admin = world.as_user([program("byteback-admin")]);
-    admin.args(["full-run", "--client", "web1", "--reason", "disk repaired", "--store"]).arg(&world.store);
+    admin.args(["full-run", "web1", "--reason", "disk repaired", "--store"]).arg(&world.store);
     run(&mut admin).must(0).must_say("web1");
     let record = client.record(&[]);
     assert_eq!(record["full_run_reason"], "the server asks for it: disk repaired", "{record}");
     assert_ne!(client.mode(&["--full-every", "0"]), "full");
     let mut admin = world.as_user([program("byteback-admin")]);
-    run(admin.args(["full-run", "--client", "nobody", "--store"]).arg(&world.store)).must(2);
+    run(admin.args(["full-run", "nobody", "--store"]).arg(&world.store)).must(2);
 }
 
 /// What a server of before this version answers, and one that lies.
