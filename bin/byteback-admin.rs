@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use byteback::cli;
-use byteback::journey::admin::{accept, check, gate, hold, holds, release, reset, restore, restore_grant};
+use byteback::journey::admin::{
+    accept, check, full_run, gate, hold, holds, release, reset, restore, restore_grant,
+};
 use clap::{Parser, Subcommand};
 
 /// Look after a backup server.
@@ -28,6 +30,7 @@ enum Command {
     RestoreGrant(restore_grant::Options),
     #[command(hide = true)]
     Gate(gate::Options),
+    FullRun(full_run::Options),
 }
 
 fn main() -> ExitCode {
@@ -41,5 +44,6 @@ fn main() -> ExitCode {
         Command::Restore(options) => restore::run(&options).map(u8::from),
         Command::RestoreGrant(options) => restore_grant::run(&options).map(u8::from),
         Command::Gate(options) => gate::run(&options).map(u8::from),
+        Command::FullRun(options) => full_run::run(&options).map(u8::from),
     })
 }

@@ -5,18 +5,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use byteback::cli;
-use byteback::journey::backup::{self, Order};
+use byteback::journey::backup::{self, IndexUse, Order};
 use byteback::model::span::Span;
 use clap::Parser;
 
 /// Back this machine up to its byteback server.
 ///
-/// Everything that is needed stands in /etc/byteback, where byteback-setup-client puts it; without any
-/// option the whole machine is saved, except what is mounted from elsewhere and the usual junk.
+/// All that is needed stands in /etc/byteback (byteback-setup-client puts it there). Without any option the
+/// whole machine is saved, except what is mounted from elsewhere and the usual junk.
 #[derive(Parser)]
 #[command(name = "byteback-backup")]
 struct Options {
-    /// The server, as [user@]host: or ssh://[user@]host[:port]/ [default: what the file `destination` says]
+    /// The server, as [user@]host: or ssh://[user@]host[:port]/ [default: the file]
     #[arg(short, long)]
     destination: Option<String>,
     /// Absolute paths to back up; may be given several times [default: /]
@@ -28,24 +28,27 @@ struct Options {
     /// Name every file that is sent or deleted
     #[arg(short, long)]
     verbose: bool,
-    /// How often to try again after a network failure or files that could not be copied
-    #[arg(short, long, default_value_t = 3, value_name = "NUMBER")]
+    /// How often to try again after a network failure or files that could not be copied [default: 3]
+    #[arg(short, long, default_value_t = 3, hide_default_value = true, value_name = "NUMBER")]
     retry_number: u32,
-    /// How long to wait before trying again, in seconds or as 5m, 1h
-    #[arg(short = 'e', long, default_value = "300", value_name = "TIME")]
+    /// How long to wait before trying again, in seconds or as 5m, 1h [default: 300]
+    #[arg(short = 'e', long, default_value = "300", hide_default_value = true, value_name = "TIME")]
     retry_delay: Span,
-    /// How long the server may be silent [default: what the file `io_timeout` says, or 10800]
+    /// How long the server may be silent [default: the file, or 10800]
     #[arg(short, long, value_name = "TIME")]
     io_timeout: Option<Span>,
     /// The private ssh key [default: `key` in the configuration directory]
     #[arg(short = 'k', long, value_name = "FILE")]
     ssh_key: Option<PathBuf>,
-    /// Where the configuration lies
-    #[arg(long, default_value = "/etc/byteback", value_name = "DIR")]
+    /// Where the configuration lies [default: /etc/byteback]
+    #[arg(long, default_value = "/etc/byteback", hide_default_value = true, value_name = "DIR")]
     config_dir: PathBuf,
     /// Only tell what would be done; with --verbose, list every change
     #[arg(short = 'n', long)]
     dry_run: bool,
+    /// How far the index is trusted.
+    #[command(flatten)]
+    index: IndexUse,
     /// Print the record of the run as one line of JSON, also when it failed
     #[arg(long)]
     json: bool,
@@ -64,6 +67,7 @@ impl From<Options> for Order {
             ssh_key: options.ssh_key,
             config_dir: options.config_dir,
             dry_run: options.dry_run,
+            index: options.index,
             json: options.json,
         }
     }

@@ -20,6 +20,18 @@ pub struct BackupRecord {
     pub sources: Vec<String>,
     /// What ended each attempt, the last one last.
     pub attempts: Vec<Attempt>,
+    /// How the run went about it; `null` when it did not come so far.
+    #[serde(default)]
+    pub mode: Option<RunMode>,
+    /// Why it was a full one.
+    #[serde(default)]
+    pub full_run_reason: Option<String>,
+    /// The server's receipt.
+    #[serde(default)]
+    pub receipt: Option<String>,
+    /// What a full run had to correct that the index did not know: a defect.
+    #[serde(default)]
+    pub index_defects: u64,
     /// What rsync counted in the last attempt that ended in order.
     pub transfer: Option<Transfer>,
     /// The snapshot that was taken, or the one that is too young for another.
@@ -70,6 +82,37 @@ pub struct Transfer {
     pub received_bytes: u64,
 }
 
+impl Transfer {
+    /// Adds what another call of rsync counted.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.files, other.files),
+            (&mut self.created, other.created),
+            (&mut self.deleted, other.deleted),
+            (&mut self.files_sent, other.files_sent),
+            (&mut self.total_bytes, other.total_bytes),
+            (&mut self.changed_bytes, other.changed_bytes),
+            (&mut self.sent_bytes, other.sent_bytes),
+            (&mut self.received_bytes, other.received_bytes),
+        ];
+        for (sum, more) in pairs {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
+/// How a run went about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunMode {
+    /// rsync walked everything.
+    Full,
+    /// rsync was given what had changed.
+    Changes,
+    /// Nothing had changed, and rsync was not started.
+    Unchanged,
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -108,6 +151,10 @@ impl BackupRecord {
             destination: None,
             sources: Vec::new(),
             attempts: Vec::new(),
+            mode: None,
+            full_run_reason: None,
+            receipt: None,
+            index_defects: 0,
             transfer: None,
             snapshot: None,
             outcome: Outcome::Failed,

@@ -14,6 +14,7 @@ pub mod grant;
 pub mod hold;
 pub mod keep;
 pub mod mount;
+pub mod receipt;
 pub mod run;
 pub mod run_log;
 pub mod server_config;

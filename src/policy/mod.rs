@@ -2,7 +2,10 @@
 //! here touches a file, a process, the environment or a clock.
 
 pub mod admission;
+pub mod changes;
 pub mod due;
+pub mod filters;
+pub mod full_run;
 pub mod goal;
 pub mod growth;
 pub mod hook_order;

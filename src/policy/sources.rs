@@ -104,6 +104,12 @@ pub fn parse_source(text: &OsStr) -> Result<PathBuf, SourceError> {
     Ok(path.components().collect())
 }
 
+/// The rule that leaves out a directory of our own, unless a source lies in it.
+pub fn rule_for_own(directory: &Path, sources: &[PathBuf]) -> Option<Rule> {
+    let is_wanted = sources.iter().any(|source| source.starts_with(directory));
+    (!is_wanted).then(|| Rule::Exclude(pattern(directory, Extent::Directory)))
+}
+
 /// The rules that leave out what is mounted from elsewhere and this junk, and nothing that is a source.
 pub fn default_rules(sources: &[PathBuf], mounts: &[Mount], junk: &[Junk]) -> Vec<Rule> {
     let elsewhere = mounts.iter().filter(|mount| is_foreign(mount) && is_visible(mount, mounts));

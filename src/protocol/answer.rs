@@ -20,6 +20,35 @@ pub struct Answer {
     /// server does not say it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub making_room: bool,
+    /// Prepare and complete: what the server has of this client. An older server does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
+}
+
+/// What the server has of a client, for a client that keeps an index of what it sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The receipt of the last push that was completed; `None` when another one has begun since, or when
+    /// there is none. A client whose index belongs to another receipt makes a full run.
+    pub receipt: Option<String>,
+    /// The token that the last push brought: read back from the snapshot, or from `current` where none was
+    /// taken.
+    pub canary: Option<String>,
+    /// Why the server wants a full run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_run: Option<String>,
+    /// There is nothing yet.
+    #[serde(default)]
+    pub empty: bool,
+}
+
+/// Where in `current` the token lies that each push brings: rsync sends it last, unless a name in the root
+/// sorts behind it.
+pub const CANARY: &str = "~byteback/canary";
+
+/// Whether a text is a token: 32 hexadecimal digits, and nothing that could harm who prints it.
+pub fn is_token(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// What was decided.
@@ -69,6 +98,7 @@ mod tests {
             snapshot: Some("2026-11-20T23:47+0000".to_owned()),
             message: "too soon".to_owned(),
             making_room: true,
+            standing: Some(Standing { receipt: Some("0".repeat(32)), ..Standing::default() }),
         };
         let printed = format!("Welcome!\n{}\n", answer.to_json());
         assert!(printed.contains("\"not-due\""));
@@ -76,5 +106,19 @@ mod tests {
         assert!(Answer::parse(b"").is_err());
         let older = br#"{"schema":1,"outcome":"ok","client":"web1","snapshot":null,"message":"x"}"#;
         assert!(!Answer::parse(older).unwrap().making_room);
+    }
+
+    #[test]
+    fn an_older_servers_answer_has_no_standing() {
+        let printed = br#"{"schema":1,"outcome":"ok","client":"web1","snapshot":null,"message":"x"}"#;
+        assert_eq!(Answer::parse(printed).unwrap().standing, None);
+    }
+
+    #[test]
+    fn only_32_digits_are_a_token() {
+        assert!(is_token("0123456789abcdef0123456789abcdef"));
+        for text in ["", "0123456789abcdef0123456789abcdeg", "0123456789abcdef0123456789abcde"] {
+            assert!(!is_token(text), "{text}");
+        }
     }
 }

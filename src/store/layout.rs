@@ -13,6 +13,7 @@
 //! STORE/.byteback/clients/NAME/lock     one writer per client
 //! STORE/.byteback/clients/NAME/records.lock  who changes runs.json or holds.json (records.rs)
 //! STORE/.byteback/clients/NAME/push.json  how the last push ended
+//! STORE/.byteback/clients/NAME/receipt.json  what its last completed push was given
 //! STORE/.byteback/clients/NAME/runs.json  how much new data each run brought
 //! STORE/.byteback/clients/NAME/holds.json  what must be kept
 //! STORE/.byteback/clients/NAME/wanted.json  which snapshots only a reader keeps from going (readers.rs)
@@ -34,11 +35,14 @@ use super::btrfs::Btrfs;
 use super::verdicts::{self, Folded, Verdict};
 use super::volume::Volume;
 use crate::model::hold::Holds;
+use crate::model::receipt::Receipt;
 use crate::model::run::Push;
 use crate::model::run_log::RunLog;
 use crate::model::{ClientName, Failure};
 use crate::system::files;
 use crate::system::lock::{self, Lock, Locking};
+
+const RECEIPT: &str = "receipt.json";
 
 /// A store, open.
 pub struct Store {
@@ -145,6 +149,23 @@ impl ClientState {
     /// When it cannot be written; the push must then not begin.
     pub fn announce_push(&self, push: &Push) -> Result<()> {
         files::replace_for_now(&self.push_path(), &serde_json::to_vec(push)?, 0o600)
+    }
+
+    /// What the last completed push was given. A record that is damaged counts as none: it costs a full run.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn receipt(&self) -> Result<Receipt> {
+        let bytes = files::read_optional(&self.directory.join(RECEIPT))?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+    }
+
+    /// Remembers a receipt, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written; the one before is then intact.
+    pub fn remember_receipt(&self, receipt: &Receipt) -> Result<()> {
+        files::replace(&self.directory.join(RECEIPT), &serde_json::to_vec(receipt)?, 0o600)
     }
 
     /// What the client's runs brought; empty before the first one.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Error, Result};
@@ -61,6 +61,13 @@ pub fn is_full(error: &Error) -> bool {
         cause.downcast_ref().is_some_and(|error: &io::Error| full(error.kind()))
             || matches!(cause.downcast_ref(), Some(Errno::ENOSPC | Errno::EDQUOT))
     })
+}
+
+/// When the inode at this path last changed, the path's last component not followed, in seconds and
+/// nanoseconds since 1970; `None` when there is nothing or it cannot be looked at.
+pub fn change_time(path: &Path) -> Option<(i64, u32)> {
+    let found = fs::symlink_metadata(path).ok()?;
+    Some((found.ctime(), u32::try_from(found.ctime_nsec()).unwrap_or(0)))
 }
 
 /// Opens a file for appending, made with this mode if it is not there.

@@ -20,6 +20,7 @@ pub mod memory;
 pub mod mounts;
 pub mod process;
 pub mod progress;
+pub mod random;
 pub mod signals;
 pub mod ssh;
 pub mod sshd;

@@ -48,6 +48,9 @@ impl<'a> Client<'a> {
     pub fn program(&self, name: &str) -> Command {
         let mut command = Command::new(program(name));
         command.arg("--config-dir").arg(&self.config).current_dir(self.config.parent().unwrap());
+        if name == "byteback-backup" {
+            command.arg("--state-dir").arg(self.config.with_file_name("state"));
+        }
         command
     }
 

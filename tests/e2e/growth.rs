@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -32,7 +34,7 @@ fn admin(world: &World, words: &[&str]) -> Ran {
 }
 
 /// The client's measured runs, oldest first.
-fn runs(world: &World, client: &str) -> Vec<Value> {
+pub fn runs(world: &World, client: &str) -> Vec<Value> {
     let log =
         fs::read(world.store.join(".byteback/clients").join(client).join("runs.json")).unwrap_or_default();
     let log: Value = serde_json::from_slice(&log).unwrap_or_default();
@@ -178,6 +180,8 @@ fn a_machine_that_seems_emptied_has_its_history_held_once() {
             .for_each(|n| client.write(Path::new("files").join(n.to_string()), noise(seed + n as u64, 500)));
     };
     fill(100, 1);
+    // What changed within three seconds before a run is sent once more by the next one.
+    thread::sleep(Duration::from_millis(4_200));
     night(&client, 1, 1, 60);
     night(&client, 2, 1, 50);
     admin(&world, &["holds"]).must(0).must_not_say("held");

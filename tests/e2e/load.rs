@@ -26,7 +26,7 @@ const BOUND: Duration = Duration::from_secs(50);
 #[test]
 fn fifty_clients_are_served_among_a_hundred_and_fifty_that_are_up_to_no_good() {
     let mut world = World::new("load");
-    world.start_sshd("MaxStartups 400\nMaxSessions 400\nLoginGraceTime 20\n");
+    world.start_sshd("MaxStartups 400\nMaxSessions 400\nLoginGraceTime 60\n");
     let clients: Vec<Client> =
         (0..10).map(|number| Client::enrolled(&world, &format!("good{number}"))).collect();
     for (number, client) in clients.iter().enumerate() {

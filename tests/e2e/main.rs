@@ -12,6 +12,7 @@ mod admin;
 mod attacks;
 mod bombs;
 mod cage;
+mod changes;
 mod client;
 mod compare;
 mod elsewhere;

@@ -7,8 +7,9 @@ use std::thread;
 
 use crate::client::Client;
 use crate::compare::{assert_untouched, fingerprint};
-use crate::run::{Ran, program, run, tool};
+use crate::run::{Ran, program, run, tool, wait_until};
 use crate::world::{World, make_key};
+use crate::{growth, prune};
 
 /// The server's half of enrolment as an administrator's ssh session runs it.
 fn enrol_by_hand(world: &World, words: &str) -> Ran {
@@ -44,6 +45,9 @@ fn a_server_can_be_set_up_twice_without_harm() {
     let client = Client::enrolled(&world, "web1");
     client.write("file", "x");
     client.backup().must(0);
+    // What the gate started after the backup comes to its end first.
+    wait_until("the run is measured", || !growth::runs(&world, "web1").is_empty());
+    prune::prune(&world, &["--prune"]).must(0);
     let table = fs::read("/etc/fstab").unwrap_or_default();
     let lines = |table: &[u8]| String::from_utf8_lossy(table).matches(world.store.to_str().unwrap()).count();
     let before = fingerprint(&world.store, &[&world.store.join(".byteback/log")]);

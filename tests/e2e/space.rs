@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::client::Client;
+use crate::growth;
 use crate::prune::{ago, named, prune, with_snapshots};
 use crate::run::{Ran, program, run, start, tool, wait_until};
 use crate::world::World;
@@ -198,7 +199,14 @@ fn a_snapshot_is_not_deleted_under_its_restore() {
 #[test]
 fn the_future_is_told_and_nothing_of_it_is_done() {
     let world = World::new("space-future");
-    with_snapshots(&world, "web1", &[&ago(3, 0), &ago(2, 0), &ago(1, 0)]);
+    let client = Client::enrolled(&world, "web1");
+    for days in [3, 2, 1] {
+        client.write("data", crate::torture::noise(days, 38_000_000 + usize::try_from(days).unwrap()));
+        let measured = growth::runs(&world, "web1").len();
+        client.backup().must(0);
+        wait_until("the run is measured", || growth::runs(&world, "web1").len() > measured);
+        world.rename_newest("web1", &ago(i64::try_from(days).unwrap(), 0));
+    }
     let before = world.snapshots("web1");
     let ran = prune(&world, &["--simulate", "60"]).must(0);
     // What its three backups brought, all on this one day, is what a day brings.

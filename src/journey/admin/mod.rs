@@ -40,3 +40,4 @@ fn open_for_target(place: &Place, target: &Target) -> Result<Server> {
     }
     Ok(server)
 }
+pub mod full_run;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::open_for;
 use crate::journey::server::{Place, Server};
 use crate::model::hold::Holds;
+use crate::model::receipt::Receipt;
 use crate::model::run_log::RunLog;
 use crate::model::{ByteSize, ClientName, Failure, SnapshotName, Status};
 use crate::policy::growth;
@@ -85,6 +86,8 @@ pub fn run(options: &Options) -> Result<Status> {
         confirm(&plan)?;
     }
     let before = server.store.volume().used()?;
+    // First of all: an index that is believed against an older tree would leave files out.
+    state.remember_receipt(&Receipt::void("its files on the server were made anew from a snapshot"))?;
     carry_out(&server, &plan)?;
     state.change_runs(forget_abnormal)?;
     state.forget_push()?;

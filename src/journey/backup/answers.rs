@@ -9,7 +9,7 @@ use super::report::last_words;
 use super::{Run, interrupted};
 use crate::model::backup_record;
 use crate::model::{Failure, escaped};
-use crate::protocol::answer::{Answer, Outcome};
+use crate::protocol::answer::{Answer, Outcome, Standing};
 use crate::protocol::request;
 use crate::system::ssh::Connection;
 use crate::system::supervise::{self, Ended, Stream};
@@ -21,13 +21,17 @@ const MOST_KEPT: usize = 64 * 1024;
 /// ssh's own status when the connection failed (ssh(1), EXIT STATUS).
 const SSH_FAILED: i32 = 255;
 
-/// Asks whether the push may start. A server that makes room is asked again; and on a later attempt "busy"
-/// is most likely the last one of our own, which the server has not yet given up.
-pub(super) fn prepare(run: &Run, connection: &Connection, attempt: usize) -> Result<(), Trouble> {
+/// Asks whether the push may start; gives what the server has. A server that makes room is asked again; and on a later
+/// attempt "busy" is most likely the last one of our own, which the server has not yet given up.
+pub(super) fn prepare(
+    run: &Run,
+    connection: &Connection,
+    attempt: usize,
+) -> Result<Option<Standing>, Trouble> {
     let answer = ask(run, connection, "prepare", &request::prepare_words())?;
     let message = sentence(&answer);
     match answer.outcome {
-        Outcome::Ok => Ok(()),
+        Outcome::Ok => Ok(answer.standing),
         Outcome::Busy if attempt > 1 || answer.making_room => Err(Trouble::Passing(busy(&message))),
         Outcome::Busy => Err(Failure::busy(busy(&message)).into()),
         Outcome::Refused => Err(Failure::refused(refused(&message)).into()),
@@ -124,7 +128,7 @@ mod tests {
     fn answer(outcome: Outcome, message: &str) -> Answer {
         let snapshot = Some("2026-11-20T23:47+0000".to_owned());
         let (client, message) = ("web1".to_owned(), message.to_owned());
-        Answer { schema: 1, outcome, client, snapshot, message, making_room: false }
+        Answer { schema: 1, outcome, client, snapshot, message, making_room: false, standing: None }
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The way to the server, tried again where that can help: connect, prepare, rsync, complete. What an
 //! attempt has brought over is not brought over again by the next one.
 
+use std::time::Instant;
+
 use anyhow::{Error, Result, bail};
 
-use super::report::seconds;
+use super::change_list::{self, Pass, Plan};
+use super::report::{self, seconds};
 use super::{Order, Run, answers, check, interrupted, rsync};
 use crate::model::backup_record::{Attempt, BackupRecord};
 use crate::model::{Failure, Status};
@@ -33,18 +36,26 @@ impl From<Failure> for Trouble {
     }
 }
 
-/// Brings everything to the server and gives its answer to `complete`.
+/// Brings everything to the server and gives its answer to `complete`. Connection, `prepare`, every rsync
+/// and `complete` share one handshake.
 ///
 /// # Errors
 /// The last attempt's reason, or the first that is final.
-pub(super) fn deliver(run: &Run, record: &mut BackupRecord) -> Result<Answer> {
+pub(super) fn deliver(run: &Run, plan: &mut Plan, record: &mut BackupRecord) -> Result<Answer> {
     let mut copied = false;
     persist(run.order, &run.signals, record, |record, attempt| {
         let connection = connect(run)?;
         if !copied {
-            answers::prepare(run, &connection, record.attempts.len() + 1)?;
-            rsync::push(run, &connection, record, attempt)?;
+            let begin = Instant::now();
+            let standing = answers::prepare(run, &connection, record.attempts.len() + 1)?;
+            plan.decide(run, standing.as_ref(), record);
+            while let Some(pass) = plan.next_pass(run.order.index.checksum)? {
+                let changed = rsync::push(run, &connection, record, attempt, &pass)?;
+                plan.judge(run, &pass, &changed, record);
+                plan.is_done();
+            }
             copied = true;
+            plan.tell(run, record, begin.elapsed());
         }
         answers::complete(run, &connection)
     })
@@ -56,7 +67,11 @@ pub(super) fn deliver(run: &Run, record: &mut BackupRecord) -> Result<Answer> {
 /// As for [`deliver`].
 pub(super) fn rehearse(run: &Run, record: &mut BackupRecord) -> Result<()> {
     persist(run.order, &run.signals, record, |record, attempt| {
-        rsync::push(run, &connect(run)?, record, attempt)
+        let begin = Instant::now();
+        let pass = Pass::full(run.order.index.checksum, change_list::canary_of(run));
+        rsync::push(run, &connect(run)?, record, attempt, &pass)?;
+        run.result(&report::summary(&record.transfer.unwrap_or_default(), begin.elapsed(), true));
+        Ok(())
     })
 }
 
@@ -120,6 +135,7 @@ fn connect(run: &Run) -> Result<Connection, Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journey::backup::IndexUse;
     use crate::model::span::Span;
 
     fn attempts_until(retry_number: u32, outcomes: &[Option<bool>]) -> (Result<()>, usize) {
@@ -134,6 +150,7 @@ mod tests {
             ssh_key: None,
             config_dir: "/nonexistent".into(),
             dry_run: false,
+            index: IndexUse { full: false, checksum: false, full_every: 7, state_dir: "/nonexistent".into() },
             json: false,
         };
         let mut record = BackupRecord::begin(clock::now(), false);

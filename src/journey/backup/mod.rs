@@ -10,6 +10,7 @@
 
 mod answers;
 mod attempts;
+mod change_list;
 mod hooks;
 mod report;
 mod rsync;
@@ -29,6 +30,7 @@ use crate::protocol::answer::Answer;
 use crate::system::lock::Lock;
 use crate::system::signals::Signals;
 use crate::system::{clock, console};
+use change_list::Plan;
 use selection::Selection;
 use settings::Settings;
 
@@ -55,8 +57,27 @@ pub struct Order {
     pub config_dir: PathBuf,
     /// Only tell what would be done.
     pub dry_run: bool,
+    /// How far the index is trusted.
+    pub index: IndexUse,
     /// Print the record of the run.
     pub json: bool,
+}
+
+/// How far the index of the last run is trusted, and where it is.
+#[derive(Debug, Clone, clap::Args)]
+pub struct IndexUse {
+    /// Have rsync walk everything, whatever the index of the last run says
+    #[arg(long)]
+    pub full: bool,
+    /// The same, comparing the content of all files and not their size and time alone
+    #[arg(long)]
+    pub checksum: bool,
+    /// Every how many runs rsync walks everything, to prove the index right; 0 is never [default: 7]
+    #[arg(long, default_value_t = 7, hide_default_value = true, value_name = "RUNS")]
+    pub full_every: u32,
+    /// Where the index of the last run is kept; it is not backed up [default: /var/lib/byteback]
+    #[arg(long, default_value = "/var/lib/byteback", hide_default_value = true, value_name = "DIR")]
+    pub state_dir: PathBuf,
 }
 
 /// One run: what is known before it and does not change.
@@ -87,7 +108,7 @@ fn back_up(order: &Order, record: &mut BackupRecord) -> Result<Status> {
     let settings = Settings::read(order)?;
     record.destination = Some(settings.login.destination.to_string());
     let lock = settings.lock()?;
-    let selection = Selection::make(&order.sources, record)?;
+    let selection = Selection::make(order, record)?;
     let run = Run { order, settings, selection, signals, lock };
     if order.dry_run { run.rehearse(record) } else { run.perform(record) }
 }
@@ -95,7 +116,7 @@ fn back_up(order: &Order, record: &mut BackupRecord) -> Result<Status> {
 impl Run<'_> {
     fn perform(&self, record: &mut BackupRecord) -> Result<Status> {
         hooks::run_all(self, PRE_BACKUP, record)?;
-        let taken = attempts::deliver(self, record).and_then(|answer| self.conclude(&answer, record));
+        let taken = self.bring(record);
         if let Err(error) = taken {
             hooks::tell_skipped(self, POST_BACKUP);
             return Err(error);
@@ -104,9 +125,17 @@ impl Run<'_> {
         Ok(hooks::verdict(record))
     }
 
+    fn bring(&self, record: &mut BackupRecord) -> Result<()> {
+        let mut plan = Plan::make(self)?;
+        let answer = attempts::deliver(self, &mut plan, record)?;
+        self.conclude(&plan, &answer, record)
+    }
+
     /// The files are safe; the server says what became of the snapshot.
-    fn conclude(&self, answer: &Answer, record: &mut BackupRecord) -> Result<()> {
+    fn conclude(&self, plan: &Plan, answer: &Answer, record: &mut BackupRecord) -> Result<()> {
         let (outcome, message) = answers::verdict(answer)?;
+        plan.check_canary(answer)?;
+        plan.remember(self, answer, record);
         record.snapshot.clone_from(&answer.snapshot);
         record.outcome = outcome;
         self.result(&message);

@@ -7,11 +7,11 @@ mod listener;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::process::Command;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 
 use super::attempts::Trouble;
+use super::change_list::{Pass, Selected};
 use super::report::{self, grouped};
 use super::settings::Settings;
 use super::{Order, Run, interrupted};
@@ -32,7 +32,10 @@ const PROGRAMS: [&str; 3] = ["/usr/bin/rsync", "/usr/local/bin/rsync", "/bin/rsy
 /// The three rules are about attributes' names alone. A fake-super receiver keeps ACLs in attributes, and
 /// with `--inplace --xattrs` rsync (3.2.7 and 3.5.0) deletes those of a changed file as "extraneous" and
 /// brings them back only in the next run, so that a snapshot in between lacks them: a rule for the
-/// receiver protects them. Once there is such a rule, `system.*` must be left out by a rule too.
+/// receiver protects them. Once there is such a rule, `system.*` must be left out by a rule too. rsync
+/// tells the other side of rules only where it deletes, so every call has `--delete-during`.
+///
+/// `--modify-window=-1` compares nanoseconds too: of two changes in one second it would miss the second.
 const BASE: [&str; 15] = [
     "--archive",
     "--hard-links",
@@ -41,7 +44,7 @@ const BASE: [&str; 15] = [
     "--numeric-ids",
     "--delete-during",
     "--delete-excluded",
-    "--inplace",
+    "--modify-window=-1",
     "--relative",
     "--filter=-x system.*",
     "--filter=-xr user.rsync.%aacl",
@@ -51,21 +54,28 @@ const BASE: [&str; 15] = [
     "--outbuf=L",
 ];
 
-/// Copies the sources; says and records what came of it.
+/// With a list of names: no more than these, and one that went since is no failure.
+const LIST: [&str; 5] = ["--from0", "--no-recursive", "--dirs", "--ignore-missing-args", "/"];
+
+/// The rule for the token, before all others: no rule of the operator's may leave it out.
+const CANARY_RULE: &str = "--include=/~byteback/***";
+
+/// Copies what the pass names; records what came of it, and gives the names that changed if the pass is to
+/// prove something.
 pub(super) fn push(
     run: &Run,
     connection: &Connection,
     record: &mut BackupRecord,
     attempt: &mut Attempt,
-) -> Result<(), Trouble> {
+    pass: &Pass,
+) -> Result<Vec<Vec<u8>>, Trouble> {
     let missing = || Failure::misuse("rsync is not installed here; install the package rsync");
     let program = process::find_program(&PROGRAMS).ok_or_else(missing)?;
     let bar = Bar::new();
     let mut command = process::command(program);
-    command.args(words(run, connection, bar.is_shown()));
+    command.args(words(run, connection, bar.is_shown(), pass));
     hold_lock(run, &mut command)?;
-    let mut listener = Listener::new(run.order, bar);
-    let begin = Instant::now();
+    let mut listener = Listener::new(run.order, bar, pass.proves);
     let ended = supervise::run(&mut command, &run.signals, |stream, line| listener.hear(stream, line));
     let (ended, heard) = (ended?, listener.finish());
     attempt.rsync_status = ended.status.code();
@@ -73,17 +83,16 @@ pub(super) fn push(
         report::remember(record, warning);
     }
     let outcome = judge(&run.settings, ended, &heard);
-    if outcome.is_ok() {
-        record.transfer = Some(heard.transfer);
+    outcome.map(|()| {
+        record.transfer.get_or_insert_default().add(&heard.transfer);
         if heard.vanished > 0 {
             let files = grouped(heard.vanished);
             console::say(format_args!(
                 "files that vanished while they were read: {files} (normal on a machine that is in use)"
             ));
         }
-        run.result(&report::summary(&heard.transfer, begin.elapsed(), run.order.dry_run));
-    }
-    outcome
+        heard.changed
+    })
 }
 
 /// rsync gets the lock as its stdin, which it never reads: should this program be killed, the lock
@@ -96,28 +105,46 @@ fn hold_lock(run: &Run, command: &mut Command) -> Result<()> {
 
 /// Everything that stands after the program's name. The operator's own rules come before those that
 /// are made here, so that for both the first match counts and the operator can say otherwise.
-fn words(run: &Run, connection: &Connection, shows_bar: bool) -> Vec<OsString> {
+fn words(run: &Run, connection: &Connection, shows_bar: bool, pass: &Pass) -> Vec<OsString> {
     let settings = &run.settings;
     let mut words: Vec<OsString> = BASE.map(OsString::from).into();
     let timeout = settings.login.io_timeout.as_secs();
     if timeout > 0 {
         words.push(format!("--timeout={timeout}").into());
     }
-    words.extend(manner(run.order, shows_bar));
+    words.extend(manner(run.order, shows_bar, pass));
     words.push(format!("--rsh={}", connection.rsync_shell()).into());
+    words.push(CANARY_RULE.into());
     words.extend(run.order.excludes.iter().map(|pattern| joined("--exclude=", pattern)));
     words.extend(settings.excludes.as_deref().map(|file| joined("--exclude-from=", file)));
     words.extend(settings.filter.as_deref().map(|file| joined("--filter=merge ", file)));
     words.extend(settings.flags.iter().cloned());
     words.extend(run.selection.rules.iter().map(|rule| OsString::from_vec(rule.option())));
-    words.extend(run.selection.sources.iter().map(|source| source.clone().into_os_string()));
+    match &pass.selected {
+        Selected::Sources => {
+            words.extend(run.selection.sources.iter().map(|source| source.clone().into_os_string()));
+            words.extend(pass.canary.clone().map(OsString::from));
+        }
+        Selected::List(list) => {
+            words.push(joined("--files-from=", list));
+            words.extend(LIST.map(OsString::from));
+        }
+    }
     words.push(format!("{}:", connection.rsync_host()).into());
     words
 }
 
-fn manner(order: &Order, shows_bar: bool) -> Vec<OsString> {
-    let options =
-        [(order.dry_run, "--dry-run"), (order.verbose, "--itemize-changes"), (shows_bar, "--info=progress2")];
+fn manner(order: &Order, shows_bar: bool, pass: &Pass) -> Vec<OsString> {
+    // Without --inplace what a broken connection left behind is kept by --partial.
+    let options = [
+        (order.dry_run, "--dry-run"),
+        (order.verbose || pass.proves, "--itemize-changes"),
+        (shows_bar, "--info=progress2"),
+        (pass.in_place, "--inplace"),
+        (!pass.in_place, "--partial"),
+        (pass.all_content, "--ignore-times"),
+        (pass.checksum, "--checksum"),
+    ];
     options.iter().filter(|(wanted, _)| *wanted).map(|(_, option)| OsString::from(option)).collect()
 }
 

@@ -4,8 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
+use super::Order;
 use super::report::warn;
 use crate::model::backup_record::BackupRecord;
 use crate::model::{Failure, escaped};
@@ -23,9 +24,9 @@ impl Selection {
     ///
     /// # Errors
     /// Misuse that names the source; it would otherwise only be missing in the backup.
-    pub(super) fn make(asked: &[OsString], record: &mut BackupRecord) -> Result<Self> {
+    pub(super) fn make(order: &Order, record: &mut BackupRecord) -> Result<Self> {
         let root = [OsString::from("/")];
-        let asked = if asked.is_empty() { &root } else { asked };
+        let asked = if order.sources.is_empty() { &root[..] } else { &order.sources };
         let mut chosen = Vec::new();
         for text in asked {
             let source = existing_source(text)?;
@@ -37,7 +38,11 @@ impl Selection {
         warn_of_links(&chosen, record);
         let junk: Vec<_> = sources::usual_junk();
         let junk: Vec<_> = junk.into_iter().filter(|junk| junk.path().symlink_metadata().is_ok()).collect();
-        let rules = sources::default_rules(&chosen, &mounts::all()?, &junk);
+        let mut rules = sources::default_rules(&chosen, &mounts::all()?, &junk);
+        // What the run itself writes would be a change in every run.
+        let own = std::path::absolute(&order.index.state_dir)
+            .context("cannot tell where the state directory is")?;
+        rules.extend(sources::rule_for_own(&own, &chosen));
         Ok(Self { sources: chosen, rules })
     }
 }

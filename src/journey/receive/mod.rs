@@ -12,6 +12,7 @@ mod list;
 mod log;
 mod search;
 mod snapshots;
+mod standing;
 mod transfer;
 mod visit;
 
@@ -170,7 +171,11 @@ fn peer() -> Option<String> {
 fn carry_out(visit: &Visit, job: Job) -> Result<Ending> {
     match job {
         Job::Ping(manner) => Ok(tell(&visit.answer(Outcome::Ok, "the key works"), manner)),
-        Job::Prepare(manner) => Ok(tell(&visit.answer(Outcome::Ok, "the backup may start"), manner)),
+        Job::Prepare(manner) => {
+            let standing = noted(visit, standing::at_prepare(visit)).filter(|_| manner.json);
+            let answer = Answer { standing, ..visit.answer(Outcome::Ok, "the backup may start") };
+            Ok(tell(&answer, manner))
+        }
         Job::Complete(manner) => {
             let ending = complete(visit, manner);
             growth::start_pruner(visit); // the client has its answer
@@ -190,7 +195,8 @@ fn complete(visit: &Visit, manner: Manner) -> Ending {
     let answer = match taken {
         Ok(taken) => {
             let snapshot = taken.snapshot().map(ToString::to_string);
-            Answer { snapshot, ..visit.answer(taken.outcome(), &taken.to_string()) }
+            let standing = noted(visit, standing::at_complete(visit, &taken)).flatten();
+            Answer { snapshot, standing, ..visit.answer(taken.outcome(), &taken.to_string()) }
         }
         Err(error) => {
             let error = name_full_store(error);
@@ -199,6 +205,15 @@ fn complete(visit: &Visit, manner: Manner) -> Ending {
         }
     };
     tell(&answer, manner)
+}
+
+/// Without a standing the client makes a full run, which is no reason to refuse it.
+fn noted<T>(visit: &Visit, standing: Result<T>) -> Option<T> {
+    let client = &visit.grant.client;
+    let note = |error: &anyhow::Error| {
+        visit.server.log.warning(format_args!("no-receipt client={client} reason={error:#}"));
+    };
+    standing.inspect_err(note).ok()
 }
 
 /// A client that asked with `--json` gets its refusal as an answer, all others as an error.

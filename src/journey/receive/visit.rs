@@ -270,7 +270,15 @@ impl Visit {
     pub(super) fn answer(&self, outcome: Outcome, message: &str) -> Answer {
         let client = self.grant.client.to_string();
         let making_room = self.making_room.get();
-        Answer { schema: 1, outcome, client, snapshot: None, message: message.to_owned(), making_room }
+        Answer {
+            schema: 1,
+            outcome,
+            client,
+            snapshot: None,
+            message: message.to_owned(),
+            making_room,
+            standing: None,
+        }
     }
 }
 

@@ -191,6 +191,10 @@ pub static ROWS: &[Row] = &[
     // Not of the whole tree: one of its links leads to the machine's root.
     unconfined(Push, "-aHAXR --copy-unsafe-links").of(&["changing/"]),
     unconfined(Push, "-aHAX --files-from=LIST"),
+    unconfined(Push, "-aHAXIR --no-r --dirs --delete-during --modify-window=-1 --partial")
+        .of(&["times/", "owners/"]),
+    unconfined(Push, "-aHAXR --no-r --dirs --delete-during --modify-window=-1 --inplace")
+        .of(&["times/", "owners/"]),
     unconfined(Push, "-aHAX --remove-source-files"),
     unconfined(Pull, "-aHAX --ignore-missing-args").of(&["times/", "nothing-of-that-name"]),
     unconfined(Both, "-rltogDHXE").any_times(),

@@ -13,6 +13,8 @@ use crate::system::supervise::Stream;
 
 /// So many complaints are kept for the record.
 const MOST_COMPLAINTS: usize = 20;
+/// So many changed names are kept.
+const MOST_CHANGES: usize = 10_000;
 /// `--itemize-changes` prints eleven letters and a space before a name.
 const ITEM: usize = 12;
 
@@ -29,24 +31,28 @@ pub(super) struct Heard {
     pub(super) server_is_full: bool,
     /// What tells most about a failure: the gate's words, or else the first complaint.
     pub(super) reason: Option<String>,
+    /// The names that changed, where that was to be kept: as many as somebody might look at.
+    pub(super) changed: Vec<Vec<u8>>,
     /// The first complaints.
     pub(super) complaints: Vec<String>,
 }
 
 /// Hears rsync out.
+#[allow(clippy::struct_excessive_bools, reason = "each is one option of the command line")]
 pub(super) struct Listener {
     verbose: bool,
     dry_run: bool,
     json: bool,
+    keeps: bool,
     bar: Bar,
     begin: Instant,
     heard: Heard,
 }
 
 impl Listener {
-    pub(super) fn new(order: &Order, bar: Bar) -> Self {
+    pub(super) fn new(order: &Order, bar: Bar, keeps: bool) -> Self {
         let Order { verbose, dry_run, json, .. } = *order;
-        Self { verbose, dry_run, json, bar, begin: Instant::now(), heard: Heard::default() }
+        Self { verbose, dry_run, json, keeps, bar, begin: Instant::now(), heard: Heard::default() }
     }
 
     /// One line, without its end.
@@ -72,8 +78,14 @@ impl Listener {
     }
 
     /// A change that rsync makes or, in a dry run, would make; that list is the dry run's result.
-    fn hear_item(&self, line: &[u8]) -> bool {
-        let Some(name) = item_name(line).filter(|_| self.verbose) else { return false };
+    fn hear_item(&mut self, line: &[u8]) -> bool {
+        let Some(name) = item_name(line).filter(|_| self.verbose || self.keeps) else { return false };
+        if self.keeps && self.heard.changed.len() < MOST_CHANGES {
+            self.heard.changed.push(bare_name(line, name));
+        }
+        if !self.verbose {
+            return true;
+        }
         match (self.dry_run, self.json, line.starts_with(b"*deleting")) {
             (true, false, _) => console::print(escaped(line)),
             (true, true, _) => self.bar.say(&escaped(line)),
@@ -120,6 +132,23 @@ fn item_name(line: &[u8]) -> Option<&[u8]> {
     (is_change || item == b"*deleting   ").then_some(name)
 }
 
+/// Without where a link points to, and with the bytes that rsync writes as `\\#012` (rsync(1),
+/// --8-bit-output).
+fn bare_name(line: &[u8], name: &[u8]) -> Vec<u8> {
+    let is_link = line.starts_with(b"h") || line[1] == b'L';
+    let arrow = name.windows(4).position(|part| part == b" -> " || part == b" => ").filter(|_| is_link);
+    let mut rest = arrow.map_or(name, |at| &name[..at]);
+    let mut bare = Vec::with_capacity(rest.len());
+    while let Some((&first, after)) = rest.split_first() {
+        let digits = after.strip_prefix(b"#").and_then(|after| after.get(..3)).filter(|_| first == b'\\');
+        let byte = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = byte.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bare.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { &after[4..] } else { after };
+    }
+    bare
+}
+
 /// `rsync: [receiver] write failed on "x": No space left on device (28)`. The sender names itself too,
 /// and its disk is ours.
 fn is_full_server(line: &[u8]) -> bool {
@@ -146,6 +175,20 @@ mod tests {
             "hello world x",
         ] {
             assert_eq!(item_name(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_changed_name_is_the_files_own() {
+        for (line, name) in [
+            ("<f+++++++++ a -> b", "a -> b"),
+            ("cL+++++++++ a -> b", "a"),
+            ("hf+++++++++ a => b", "a"),
+            ("<f.st...... x\\#012y\\#z", "x\ny\\#z"),
+            ("*deleting   d/e/", "d/e/"),
+        ] {
+            let line = line.as_bytes();
+            assert_eq!(bare_name(line, item_name(line).unwrap()), name.as_bytes());
         }
     }
 
